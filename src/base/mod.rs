@@ -1,0 +1,6 @@
+//! Floor 1: words that every room uses. No room below this one.
+
+pub mod clock;
+pub mod error;
+pub mod tasks;
+pub mod types;

@@ -1,0 +1,53 @@
+//! txguard: a transparent MySQL-protocol transaction proxy between applications and TiDB.
+//!
+//! Applications keep driver, ORM and SQL and point at txguard. Every transaction gets an
+//! identity, its timestamps, and a verified replay when TiDB's optimistic concurrency control
+//! refuses it. This page is the map of the house; the module `manual` holds the prose.
+//!
+//! # Rooms, by floor
+//!
+//! A room imports only from floors below its own, never from its own floor; `tests/layers.rs`
+//! enforces that. Rooms marked *pure* name no socket, file, clock, task or metrics registry:
+//! bytes and values go in, bytes and decisions come out.
+//!
+//! | floor | room | what it owns |
+//! |---|---|---|
+//! | 9 | `app` | the only constructor of concrete types, the accept loop, the command line |
+//! | 8 | `control` | HTTP: metrics and health |
+//! | 7 | `session` | one client: the step loop, one file per verb |
+//! | 4 | `txn` *pure* | phase, journal, fingerprint, guard, replay rule |
+//! | 3 | `policy` *pure* | policy rules compiled to a plan |
+//! | 3 | `net` | the relay (the hot path), backend connections, the listener |
+//! | 3 | `embedded` | the built-in backend: a small engine (*pure*) and its protocol front |
+//! | 3 | `load` | workloads for demo and benchmark |
+//! | 2 | `sql` *pure* | scan, classify, shape, tag |
+//! | 2 | `wire` *pure* | MySQL packets, one file each; frames; response tracking |
+//! | 2 | `tso` *pure* | timestamps and the local oracle |
+//! | 1 | `base` | identifiers, the error table, clock, tasks, configuration, metrics |
+//!
+//! Floors 5 and 6 (durable state in tables of the backend, coordination of what outlives a
+//! client) have their place kept between `txn` and `session`.
+//!
+//! # Life of a statement
+//!
+//! ```text
+//! client ─bytes─▶ net::relay ─frame─▶ session::request ─▶ sql::scan ─▶ txn::guard: relay, tag,
+//!                     │                                               journal, hold
+//! client ◀─bytes─ net::relay ◀─frame─ session::reply ◀─ wire::response ◀─ backend
+//!                                         └─ conflict? session::replay: ROLLBACK, the journal
+//!                                            again, every answer compared
+//! ```
+//!
+//! # Glossary
+//!
+//! - *client / proxy / backend*: the application's connection, txguard, the database server.
+//! - *command*: a `COM_*` request. *statement*: the SQL in it. *packet*: one logical protocol
+//!   message; *frame*: its physical piece of at most 16 MiB.
+//! - *relay*: bytes pass unchanged. *tag*: the comment put before a statement.
+//! - *guarded*: the transaction can be replayed. *journal*: its requests and the fingerprints of
+//!   the answers, in memory, gone at its end.
+//! - *replay*: the whole journal is run again and accepted only if every answer comes out equal.
+//! - *commit point*: a command that ends a transaction by committing it.
+//! - *start_ts, commit_ts, TSO*: TiDB's timestamps; see `tso`.
+
+pub mod base;

@@ -1,0 +1,3 @@
+//! The `txguard` program.
+
+fn main() {}
