@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod metrics;
 pub mod tasks;
 pub mod types;

@@ -1,0 +1,95 @@
+//! The golden list of metrics, and what counting does.
+
+use super::*;
+
+/// Name, type and help of every family, and its series at the start.
+#[test]
+fn every_metric_with_type_and_help() {
+    let metrics = Metrics::new();
+    // Reasons come from other rooms: this family has no series before the first.
+    metrics.unguarded("some_reason");
+    let mut families: Vec<String> = metrics
+        .registry
+        .gather()
+        .iter()
+        .map(|family| {
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            format!("{} {kind}: {}", family.name(), family.help())
+        })
+        .collect();
+    families.sort();
+    insta::assert_snapshot!(families.join("\n"), @"
+    process_cpu_seconds_total counter: Total user and system CPU time spent in seconds.
+    process_max_fds gauge: Maximum number of open file descriptors.
+    process_open_fds gauge: Number of open file descriptors.
+    process_resident_memory_bytes gauge: Resident memory size in bytes.
+    process_start_time_seconds gauge: Start time of the process since unix epoch in seconds.
+    process_threads gauge: Number of OS threads in the process.
+    process_virtual_memory_bytes gauge: Virtual memory size in bytes.
+    txguard_backend_connect_errors_total counter: Attempts to connect to a backend address that failed.
+    txguard_build_info gauge: Always 1; the version is in the label.
+    txguard_commit_seconds histogram: Time that a commit point took for the client, replays included.
+    txguard_connections gauge: Open connections, by side.
+    txguard_connections_total counter: Connections since the start, by side.
+    txguard_journal_bytes gauge: Bytes of requests held for replay by all transactions together.
+    txguard_log_dropped_total counter: Log lines dropped because the writer could not keep up.
+    txguard_replays_total counter: Replays by how they ended and by the error code that called for them.
+    txguard_statement_seconds histogram: Time from a statement's last byte to its answer's last byte, as the client sees it.
+    txguard_transactions_total counter: Transactions by how they ended for the client.
+    txguard_unguarded_total counter: Transactions that a policy wanted guarded and that could not be replayed, by reason.
+    ");
+}
+
+#[test]
+fn counting_shows_in_the_text() {
+    let metrics = Metrics::new();
+    metrics.transaction(TransactionOutcome::Conflict);
+    metrics.replay(ReplayOutcome::Succeeded, 9007);
+    metrics.replay(ReplayOutcome::Refused, 4711);
+    metrics.unguarded("random");
+    metrics.unguarded("random");
+    metrics.statement(Duration::from_micros(120));
+    metrics.commit(Duration::from_millis(3));
+    metrics.log_dropped(5);
+    metrics.backend_connect_error();
+    metrics.journal_grew(100);
+    metrics.journal_shrank(40);
+    let text = metrics.render();
+    for line in [
+        "txguard_transactions_total{outcome=\"conflict\"} 1",
+        "txguard_transactions_total{outcome=\"committed\"} 0",
+        "txguard_replays_total{code=\"9007\",outcome=\"succeeded\"} 1",
+        "txguard_replays_total{code=\"other\",outcome=\"refused\"} 1",
+        "txguard_unguarded_total{reason=\"random\"} 2",
+        "txguard_statement_seconds_bucket{le=\"0.0001\"} 0",
+        "txguard_statement_seconds_bucket{le=\"0.00025\"} 1",
+        "txguard_commit_seconds_count 1",
+        "txguard_log_dropped_total 5",
+        "txguard_backend_connect_errors_total 1",
+        "txguard_journal_bytes 60",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+    }
+    assert_eq!(metrics.replays(ReplayOutcome::Succeeded), 1);
+    assert_eq!(metrics.unguarded_count("random"), 2);
+}
+
+#[test]
+fn a_dropped_guard_takes_its_connection_out() {
+    let metrics = Metrics::new();
+    let first = metrics.connection(Side::Client);
+    let second = metrics.connection(Side::Client);
+    drop(first);
+    assert_eq!(metrics.connections(Side::Client), 1);
+    drop(second);
+    assert_eq!(metrics.connections(Side::Client), 0);
+    let total = "txguard_connections_total{side=\"client\"} 2";
+    assert!(metrics.render().lines().any(|line| line == total));
+}
+
+#[test]
+fn two_registries_know_nothing_of_each_other() {
+    let (one, two) = (Metrics::new(), Metrics::new());
+    one.transaction(TransactionOutcome::Committed);
+    assert_eq!(two.transactions(TransactionOutcome::Committed), 0);
+}
