@@ -51,3 +51,4 @@
 //! - *start_ts, commit_ts, TSO*: TiDB's timestamps; see `tso`.
 
 pub mod base;
+pub mod policy;
