@@ -52,3 +52,4 @@
 
 pub mod base;
 pub mod policy;
+pub mod sql;
