@@ -53,3 +53,5 @@
 pub mod base;
 pub mod policy;
 pub mod sql;
+pub mod tso;
+pub mod wire;

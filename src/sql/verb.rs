@@ -200,6 +200,16 @@ pub fn is_plain_charset(name: &[u8]) -> bool {
         || PLAIN.iter().any(|plain| name.eq_ignore_ascii_case(plain))
 }
 
+/// The same for the collation id of a login (`information_schema.collations`).
+#[must_use]
+pub fn is_plain_collation(id: u8) -> bool {
+    // big5, ujis, sjis, euckr, gb2312, gbk, cp932, eucjpms, gb18030; ucs2, utf16, utf32.
+    const OTHERS: [u8; 19] =
+        [1, 12, 13, 19, 24, 28, 84, 85, 86, 87, 88, 91, 95, 96, 97, 98, 248, 249, 250];
+    let wide = matches!(id, 35 | 54..=56 | 60..=62 | 90 | 101..=124 | 128..=151 | 160..=183);
+    !wide && !OTHERS.contains(&id)
+}
+
 /// Reads the verb of the statement that begins at `body`.
 pub(super) fn read(text: &[u8], body: usize, lexing: Lexing) -> Verb {
     let mut words = Words { text, tokens: Tokens::new(text, body, lexing) };

@@ -1,0 +1,54 @@
+//! `COM_STMT_EXECUTE` and its relatives, as far as txguard looks into them.
+
+use crate::wire::Malformed;
+use crate::wire::lenenc::Reader;
+
+/// The head of a COM_STMT_EXECUTE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Execute {
+    /// The statement's id.
+    pub statement: u32,
+    /// Cursor type and `PARAMETER_COUNT_AVAILABLE`; 0 is a plain execution.
+    pub flags: u8,
+    /// `new_params_bound`: parameter types travel with this execution. False also where the
+    /// statement has no parameters.
+    pub types_bound: bool,
+}
+
+impl Execute {
+    /// Reads the head; `params` is the number of parameters that Prepare-OK told.
+    pub fn read(payload: &[u8], params: u16) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(payload);
+        reader.u8()?;
+        let statement = reader.u32()?;
+        let flags = reader.u8()?;
+        reader.u32()?;
+        if params == 0 {
+            return Ok(Self { statement, flags, types_bound: false });
+        }
+        reader.bytes(usize::from(params).div_ceil(8))?;
+        Ok(Self { statement, flags, types_bound: reader.u8()? == 1 })
+    }
+}
+
+/// The statement id behind the command byte: EXECUTE, CLOSE, RESET, FETCH, SEND_LONG_DATA.
+pub fn statement_id(payload: &[u8]) -> Result<u32, Malformed> {
+    let mut reader = Reader::new(payload);
+    reader.u8()?;
+    reader.u32()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_bound_when_the_flag_behind_the_null_bitmap_says_so() {
+        let mut payload = vec![0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0];
+        assert!(!Execute::read(&payload, 0).expect("no parameters").types_bound);
+        payload.extend_from_slice(&[0, 0, 1]);
+        let execute = Execute::read(&payload, 9).expect("two bytes of bitmap");
+        assert_eq!(execute, Execute { statement: 5, flags: 0, types_bound: true });
+        assert!(Execute::read(&payload, 17).is_err());
+    }
+}

@@ -1,0 +1,8 @@
+//! One file per message. Payloads only; frames are `wire::frame`.
+
+pub mod err;
+pub mod execute;
+pub mod greeting;
+pub mod login;
+pub mod ok;
+pub mod prepare_ok;
