@@ -51,6 +51,7 @@
 //! - *start_ts, commit_ts, TSO*: TiDB's timestamps; see `tso`.
 
 pub mod base;
+pub mod net;
 pub mod policy;
 pub mod sql;
 pub mod tso;
