@@ -55,4 +55,5 @@ pub mod net;
 pub mod policy;
 pub mod sql;
 pub mod tso;
+pub mod txn;
 pub mod wire;

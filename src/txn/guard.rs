@@ -1,0 +1,198 @@
+//! May this transaction still be replayed?
+//!
+//! A transaction starts guarded where its policy asks for retries, and stays so as long as every
+//! request is on the known-safe list and nothing happened that would give a second run other
+//! inputs than the first. One step outside switches the guard off until the transaction ends:
+//! never an error, always a reason.
+//!
+//! The inputs of a run are the data (which the replay reads anew and compares), the clock and
+//! random functions (compared where the client saw them), and the session: schema in use,
+//! variables, last insert id, prepared statements with their parameter types. The session is the
+//! same connection, so its part is equal as long as no request of the transaction changes it.
+
+use crate::sql::{Class, Kind, Reason};
+
+use super::journal::{Full, Role};
+
+/// Why a transaction is not guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unguarded {
+    /// A backend transaction was open before txguard saw it begin.
+    BeginNotSeen,
+    /// It was chained to the one before by `COMMIT AND CHAIN`.
+    Chained,
+    /// The client's character set can hide quotes from a lexer.
+    Charset,
+    /// A command other than a statement changed or read the session.
+    Command,
+    /// A cursor was opened.
+    Cursor,
+    /// The answer carried a generated id, which a second run would not repeat.
+    GeneratedId,
+    /// LOCAL INFILE: the client's file is gone.
+    Infile,
+    /// The process's journals are at their limit together.
+    JournalProcess,
+    /// The transaction's journal is at its limit.
+    JournalTransaction,
+    /// Parameters were sent in pieces.
+    LongData,
+    /// `SET TRANSACTION` before BEGIN, or something that may hold one: it works once only.
+    OneShot,
+    /// Parameter types bound before the transaction were bound anew inside it.
+    ParameterTypes,
+    /// Too many prepared statements would have to be kept open.
+    PreparedOpen,
+    /// A statement that is not on the known-safe list.
+    Statement(Reason),
+    /// A prepared statement that txguard did not see being prepared.
+    StatementUnknown,
+}
+
+impl Unguarded {
+    /// The label in metrics and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BeginNotSeen => "begin_not_seen",
+            Self::Chained => "chained",
+            Self::Charset => "charset",
+            Self::Command => "command",
+            Self::Cursor => "cursor",
+            Self::GeneratedId => "generated_id",
+            Self::Infile => "local_infile",
+            Self::JournalProcess => "journal_process",
+            Self::JournalTransaction => "journal_transaction",
+            Self::LongData => "long_data",
+            Self::OneShot => "one_shot_characteristics",
+            Self::ParameterTypes => "parameter_types",
+            Self::PreparedOpen => "prepared_open",
+            Self::Statement(reason) => reason.as_str(),
+            Self::StatementUnknown => "statement_unknown",
+        }
+    }
+}
+
+impl From<Full> for Unguarded {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Process => Self::JournalProcess,
+            Full::Transaction => Self::JournalTransaction,
+        }
+    }
+}
+
+/// A prepared execution, as far as the guard asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Execution {
+    /// The statement's id.
+    pub statement: u32,
+    /// A cursor or anything else than a plain execution.
+    pub flags: u8,
+    /// It has parameters.
+    pub has_params: bool,
+    /// Their types travel with this execution.
+    pub types_bound: bool,
+    /// A parameter was sent in pieces before.
+    pub long_data: bool,
+}
+
+/// The guard of one transaction.
+#[derive(Debug, Default)]
+pub struct Guard {
+    /// Statements whose first execution in this transaction used types bound before it.
+    inherited: Vec<u32>,
+    /// Statements executed in this transaction with types of their own.
+    bound: Vec<u32>,
+}
+
+impl Guard {
+    /// Forgets the transaction before; keeps its memory.
+    pub fn begin(&mut self) {
+        self.inherited.clear();
+        self.bound.clear();
+    }
+
+    /// Is this statement on the known-safe list, and what does it do?
+    pub fn admit(&self, class: &Class) -> Result<Role, Unguarded> {
+        match class.unsafe_reason {
+            Some(reason) => Err(Unguarded::Statement(reason)),
+            None => Ok(match class.kind {
+                Kind::Read => Role::Read,
+                _ => Role::Write,
+            }),
+        }
+    }
+
+    /// May this execution be replayed?
+    ///
+    /// Parameter types live in the backend's session: an execution without types uses the ones
+    /// bound last. If a transaction starts with inherited types and binds others later, a second
+    /// run would start with the others.
+    pub fn admit_execution(&mut self, execution: Execution) -> Result<(), Unguarded> {
+        if execution.flags != 0 {
+            return Err(Unguarded::Cursor);
+        }
+        if execution.long_data {
+            return Err(Unguarded::LongData);
+        }
+        if !execution.has_params {
+            return Ok(());
+        }
+        let id = execution.statement;
+        let seen = self.bound.contains(&id) || self.inherited.contains(&id);
+        match (execution.types_bound, seen) {
+            (true, true) if self.inherited.contains(&id) => Err(Unguarded::ParameterTypes),
+            (true, false) => {
+                self.bound.push(id);
+                Ok(())
+            }
+            (false, false) => {
+                self.inherited.push(id);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Execution = Execution {
+        statement: 1,
+        flags: 0,
+        has_params: true,
+        types_bound: true,
+        long_data: false,
+    };
+
+    #[test]
+    fn types_bound_within_the_transaction_are_replayed_with_it() {
+        let mut guard = Guard::default();
+        assert_eq!(guard.admit_execution(PLAIN), Ok(()));
+        assert_eq!(guard.admit_execution(Execution { types_bound: false, ..PLAIN }), Ok(()));
+        assert_eq!(guard.admit_execution(PLAIN), Ok(()));
+    }
+
+    #[test]
+    fn inherited_types_must_not_be_bound_anew() {
+        let mut guard = Guard::default();
+        let inherited = Execution { types_bound: false, ..PLAIN };
+        assert_eq!(guard.admit_execution(inherited), Ok(()));
+        assert_eq!(guard.admit_execution(inherited), Ok(()));
+        assert_eq!(guard.admit_execution(PLAIN), Err(Unguarded::ParameterTypes));
+        guard.begin();
+        assert_eq!(guard.admit_execution(PLAIN), Ok(()));
+    }
+
+    #[test]
+    fn cursors_and_long_data_are_not_replayed() {
+        let mut guard = Guard::default();
+        let cursor = Execution { flags: 1, ..PLAIN };
+        assert_eq!(guard.admit_execution(cursor), Err(Unguarded::Cursor));
+        let long = Execution { long_data: true, ..PLAIN };
+        assert_eq!(guard.admit_execution(long), Err(Unguarded::LongData));
+    }
+}

@@ -1,0 +1,19 @@
+//! Floor 4, pure: what a transaction is to txguard, and when it may be run again.
+//!
+//! ```text
+//! guard        may this transaction still be replayed, and if not, why
+//! journal      its requests and the fingerprints of its answers, bounded
+//! fingerprint  what makes two answers equal
+//! replay       what to send again, what to accept, how often to try
+//! record       what is told about a transaction when it has ended
+//! ```
+//!
+//! A replay is accepted only if every answer that the client has seen comes out equal, from equal
+//! inputs. Whatever could make inputs differ (see [`guard`]) switches the guard off for that
+//! transaction: it then behaves as if there were no proxy.
+
+pub mod fingerprint;
+pub mod guard;
+pub mod journal;
+pub mod record;
+pub mod replay;
