@@ -50,9 +50,11 @@
 //! - *commit point*: a command that ends a transaction by committing it.
 //! - *start_ts, commit_ts, TSO*: TiDB's timestamps; see `tso`.
 
+pub mod app;
 pub mod base;
 pub mod net;
 pub mod policy;
+pub mod session;
 pub mod sql;
 pub mod tso;
 pub mod txn;

@@ -1,3 +1,7 @@
 //! The `txguard` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    txguard::app::cli::main()
+}

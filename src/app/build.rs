@@ -1,0 +1,136 @@
+//! Puts the program together: every concrete type is made here, and handed to who needs it.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, lookup_host};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock::{SharedClock, SystemClock};
+use crate::base::config::{Address, Config};
+use crate::base::metrics::Metrics;
+use crate::base::tasks::Tasks;
+use crate::base::types::TxnIds;
+use crate::net::listen::listen;
+use crate::policy::Snapshot;
+use crate::session::{Deps, Recorder};
+use crate::sql::Classifier;
+use crate::tso::LocalOracle;
+use crate::txn::journal::Budget;
+use crate::txn::replay::{Rule, Verified};
+
+use super::accept::Acceptor;
+
+/// A transaction that takes this long is worth a record.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// What may be replaced in tests.
+pub struct Parts {
+    /// Time.
+    pub clock: SharedClock,
+    /// What a replay sends and accepts.
+    pub rule: Arc<dyn Rule>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), rule: Arc::new(Verified) }
+    }
+}
+
+/// The program, ready to run: its sockets are bound and nothing is served yet.
+pub struct App {
+    acceptor: Acceptor,
+    // Sessions take their policies from here; a reload publishes the next snapshot.
+    _policies: watch::Sender<Arc<Snapshot>>,
+    tasks: Tasks,
+}
+
+/// An address that can't be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen on {address}: {error}")]
+pub struct ListenError {
+    /// As the configuration says it.
+    pub address: String,
+    /// What the system says.
+    pub error: io::Error,
+}
+
+impl App {
+    /// Binds the listeners and makes everything else.
+    ///
+    /// Cancel safe: what was bound is closed again.
+    pub async fn build(config: &Config, parts: Parts) -> Result<Self, ListenError> {
+        let mysql = bind(&config.listen.mysql).await?;
+        let seed = random();
+        let (publish, policies) = watch::channel(Arc::new(Snapshot::compile(config, 1)));
+        let limits = &config.limits;
+        let deps = Arc::new(Deps {
+            clock: parts.clock,
+            ids: TxnIds::new(random()),
+            oracle: LocalOracle::default(),
+            classifier: Classifier::new(limits.statement_shapes as usize),
+            metrics: Metrics::new(),
+            recorder: Recorder::new(config.log.transactions, SLOW),
+            rule: parts.rule,
+            journals: Budget::new(saturating(limits.journal_total)),
+            journal_bytes_max: saturating(limits.journal_per_transaction),
+            handshake_max: limits.handshake,
+            seed,
+            policies,
+        });
+        let tasks = Tasks::default();
+        let acceptor = Acceptor {
+            listener: mysql,
+            deps,
+            backends: config.backend.addresses.iter().map(ToString::to_string).collect(),
+            connect_timeout: config.backend.connect_timeout,
+            clients_max: limits.clients as usize,
+            tasks: tasks.clone(),
+        };
+        Ok(Self { acceptor, _policies: publish, tasks })
+    }
+
+    /// Where MySQL clients are served.
+    pub fn mysql_address(&self) -> io::Result<SocketAddr> {
+        self.acceptor.listener.local_addr()
+    }
+
+    /// What sessions share; counters can be read here.
+    #[must_use]
+    pub fn deps(&self) -> Arc<Deps> {
+        self.acceptor.deps.clone()
+    }
+
+    /// Serves until `stop` is cancelled, then lets open transactions finish for at most `drain`.
+    ///
+    /// Not cancel safe: dropped in the middle, it cuts all connections.
+    pub async fn run(self, stop: CancellationToken, drain: Duration) {
+        let Self { acceptor, _policies, tasks } = self;
+        acceptor.run(stop).await;
+        tasks.cancel();
+        if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+            tracing::warn!(sessions = tasks.len(), "open transactions were cut off");
+        }
+    }
+}
+
+async fn bind(address: &Address) -> Result<TcpListener, ListenError> {
+    let failed = |error| ListenError { address: address.to_string(), error };
+    let mut found = lookup_host((address.host(), address.port())).await.map_err(failed)?;
+    let first = found.next().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    listen(first).map_err(failed)
+}
+
+/// A number that differs in every process, from the keys of the standard library's hasher.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn saturating(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

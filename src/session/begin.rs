@@ -1,0 +1,140 @@
+//! A transaction starts.
+
+use std::sync::Arc;
+
+use crate::net::lane::Lane;
+use crate::policy::{Plan, Tag, TsoMode};
+use crate::sql;
+use crate::txn::guard::Unguarded;
+use crate::txn::journal::Role;
+use crate::txn::replay::Attempts;
+
+use super::request::{Request, Step};
+use super::{Conversation, Injected, Txn, What};
+
+impl Conversation {
+    /// BEGIN while no transaction is open.
+    pub(super) fn begin(&mut self, request: Request, up: &mut Lane) -> Step {
+        let plan = self.plan();
+        if plan.is_bare() {
+            self.send(request, What::Other, 0, up);
+            return Step::Next;
+        }
+        // Earlier answers decide what state this one finds; pipelining clients wait a moment.
+        if !self.expected.is_empty() {
+            return Step::Wait;
+        }
+        let traceparent = self.text_of(request, up).and_then(sql::traceparent);
+        let txn = self.new_txn(plan, true, traceparent);
+        self.txn = Some(Box::new(txn));
+        self.record(request, Role::Begin, true, up);
+        self.send_begin(request, None, up)
+    }
+
+    /// BEGIN inside a transaction commits it: a commit point with a new transaction behind it.
+    pub(super) fn begin_inside(&mut self, request: Request, up: &mut Lane) -> Step {
+        if !self.expected.is_empty() {
+            return Step::Wait;
+        }
+        let plan = self.plan();
+        let traceparent = self.text_of(request, up).and_then(sql::traceparent);
+        let next = Box::new(self.new_txn(plan, true, traceparent));
+        self.record(request, Role::Commit, true, up);
+        if let Some(txn) = self.txn.as_mut() {
+            txn.committing = true;
+        }
+        self.send_begin(request, Some(next), up)
+    }
+
+    fn send_begin(&mut self, request: Request, next: Option<Box<Txn>>, up: &mut Lane) -> Step {
+        let alias = next.as_deref().or(self.txn.as_deref()).and_then(|txn| {
+            (txn.plan.tag == Tag::Alias && !txn.plan.observe_only && self.is_tidb)
+                .then(|| format!("SET tidb_session_alias='{}'", txn.id))
+        });
+        let tag = match request.command {
+            crate::wire::command::Command::QUERY if next.is_none() => self.tag(request, up),
+            _ => 0,
+        };
+        let request = Request { frame_len: request.frame_len + tag, ..request };
+        self.send(request, What::Begin { next }, tag, up);
+        if let Some(alias) = alias {
+            self.inject(&alias, Injected::Alias, up);
+        }
+        Step::Next
+    }
+
+    /// The text of a COM_QUERY.
+    fn text_of<'a>(&self, request: Request, up: &'a Lane) -> Option<&'a [u8]> {
+        (request.command == crate::wire::command::Command::QUERY)
+            .then(|| &request.payload(up)[1..])
+    }
+
+    /// The plan for a transaction that begins now, by the policies in force now.
+    pub(super) fn plan(&mut self) -> Arc<Plan> {
+        if self.policies.has_changed().unwrap_or(false) {
+            self.user_policies = self.policies.borrow_and_update().for_user(&self.user);
+        }
+        self.user_policies.plan(self.schema.as_deref())
+    }
+
+    pub(super) fn new_txn(
+        &mut self,
+        plan: Arc<Plan>,
+        explicit: bool,
+        traceparent: Option<&str>,
+    ) -> Txn {
+        let wall = self.deps.clock.wall();
+        self.guard.begin();
+        let unguarded = match () {
+            () if plan.retry.is_none() => None,
+            () if self.one_shot => Some(Unguarded::OneShot),
+            () if !self.charset_plain => Some(Unguarded::Charset),
+            () => None,
+        };
+        Txn {
+            id: self.deps.ids.next(wall),
+            attempts: Attempts::new(),
+            started: self.deps.clock.now(),
+            open: false,
+            explicit,
+            hint: (plan.tso != TsoMode::Off).then(|| self.deps.oracle.next(wall)),
+            guarded: plan.retry.is_some() && unguarded.is_none(),
+            unguarded,
+            traceparent: traceparent.map(Into::into),
+            statements: 0,
+            conflict: None,
+            replay: None,
+            committing: false,
+            start_ts: None,
+            plan,
+        }
+    }
+
+    /// The backend opened a transaction that we did not see begin.
+    pub(super) fn begin_unseen(&mut self, why: Unguarded) {
+        let plan = self.plan();
+        if plan.is_bare() {
+            return;
+        }
+        let mut txn = self.new_txn(plan, false, None);
+        txn.open = true;
+        txn.guarded = false;
+        txn.unguarded = txn.plan.retry.is_some().then_some(why);
+        self.txn = Some(Box::new(txn));
+    }
+
+    /// The transaction can be replayed as things stand.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.txn.as_ref().is_some_and(|txn| txn.guarded)
+    }
+
+    /// Switches the guard off until the transaction ends, and lets go what it held back.
+    pub(super) fn unguard(&mut self, why: Unguarded, up: &mut Lane) {
+        let Some(txn) = self.txn.as_mut().filter(|txn| txn.guarded) else { return };
+        txn.guarded = false;
+        txn.unguarded = Some(why);
+        self.journal.clear();
+        self.fingerprint = None;
+        self.flush_closes(up);
+    }
+}

@@ -1,0 +1,174 @@
+//! A transaction ends: by COMMIT, by ROLLBACK, by something that commits on the way, by an error,
+//! or because one side is gone.
+
+use crate::base::error::{CommitError, StatementError};
+use crate::net::lane::Lane;
+use crate::policy::TsoMode;
+use crate::txn::guard::Unguarded;
+use crate::txn::journal::Role;
+use crate::txn::record::{Outcome, Record, Timestamps};
+use crate::wire::command::Command;
+
+use super::request::{Request, Step};
+use super::{Conversation, End, Injected, What};
+
+impl Conversation {
+    /// COMMIT inside a transaction.
+    pub(super) fn commit(&mut self, request: Request, up: &mut Lane) -> Step {
+        // Statements of ours stand around this one; answers before it must be in.
+        if self.wants_capture() && !self.expected.is_empty() {
+            return Step::Wait;
+        }
+        self.record(request, Role::Commit, true, up);
+        if let Some(txn) = self.txn.as_mut() {
+            txn.committing = true;
+        }
+        self.capture_before(up);
+        let tag = self.tag_text(request, up);
+        let request = Request { frame_len: request.frame_len + tag, ..request };
+        self.send(request, What::Commit, tag, up);
+        self.capture_behind(up);
+        Step::Next
+    }
+
+    /// ROLLBACK inside a transaction.
+    pub(super) fn rollback(&mut self, request: Request, up: &mut Lane) -> Step {
+        let tag = self.tag_text(request, up);
+        let request = Request { frame_len: request.frame_len + tag, ..request };
+        self.send(request, What::Rollback, tag, up);
+        self.clear_alias(up);
+        Step::Next
+    }
+
+    fn tag_text(&mut self, request: Request, up: &mut Lane) -> usize {
+        if request.command == Command::QUERY { self.tag(request, up) } else { 0 }
+    }
+
+    pub(super) fn wants_capture(&self) -> bool {
+        self.is_tidb
+            && self.txn.as_ref().is_some_and(|txn| {
+                txn.explicit && txn.plan.tso == TsoMode::Exact && !txn.plan.observe_only
+            })
+    }
+
+    /// What an error says about the open transaction. `Some` ends it.
+    pub(super) fn outcome_of_error(what: &What, code: u16) -> Option<Outcome> {
+        match what {
+            What::Commit | What::Begin { .. } => Some(match CommitError::classify(code) {
+                CommitError::Conflict => Outcome::Conflict(code),
+                CommitError::Aborted => Outcome::Failed(code),
+                CommitError::Uncertain => Outcome::Unknown,
+            }),
+            _ => match StatementError::classify(code) {
+                StatementError::Conflict => Some(Outcome::Conflict(code)),
+                StatementError::TransactionGone => Some(Outcome::Failed(code)),
+                StatementError::StatementOnly => None,
+            },
+        }
+    }
+
+    /// The transaction has ended; its record is published, or waits for its timestamps.
+    pub(super) fn finish(&mut self, outcome: Outcome, up: &mut Lane) {
+        let Some(txn) = self.txn.take() else { return };
+        self.journal.clear();
+        self.fingerprint = None;
+        self.flush_closes(up);
+        self.one_shot = false;
+        let record = Record {
+            txn: txn.id,
+            policy: txn.plan.name.clone(),
+            attempts: txn.attempts.current(),
+            outcome,
+            unguarded: txn.unguarded,
+            replay: txn.replay,
+            hint: txn.hint,
+            timestamps: Timestamps::agree(txn.start_ts, None),
+            traceparent: txn.traceparent,
+            statements: txn.statements,
+            duration: self.deps.clock.now() - txn.started,
+        };
+        if self.waits_for(Injected::TxnInfo) {
+            self.finishing = Some((record, txn.start_ts));
+        } else {
+            self.publish(&record);
+        }
+    }
+
+    pub(super) fn publish(&self, record: &Record) {
+        self.deps.recorder.publish(record, self.connection_id, &self.deps.metrics);
+    }
+
+    /// The session ends; an open transaction ends with it.
+    pub(super) fn leave(&mut self, end: End) {
+        if let Some((record, _)) = self.finishing.take() {
+            self.publish(&record);
+        }
+        let committing = self.txn.as_ref().is_some_and(|txn| txn.committing);
+        let outcome = match end {
+            _ if committing => Outcome::Unknown,
+            End::BackendGone | End::ClientGone | End::Drained | End::Own(_) | End::Refused => {
+                Outcome::RolledBack
+            }
+        };
+        let provisional = self.txn.as_ref().is_some_and(|txn| !txn.open);
+        if provisional {
+            self.txn = None;
+            self.journal.clear();
+        }
+        self.finish(outcome, &mut Lane::default());
+    }
+
+    /// Flags say that a transaction is open behind the answer to `what`.
+    pub(super) fn opened(&mut self, what: &mut What, up: &mut Lane) {
+        match (what, self.txn.as_mut()) {
+            (What::Begin { next }, Some(_)) if next.is_some() => {
+                let next = next.take();
+                self.finish(Outcome::Committed, up);
+                self.txn = next;
+                self.opened_next();
+            }
+            (What::Commit | What::Rollback, Some(txn)) => {
+                // COMMIT AND CHAIN: a new transaction without a BEGIN of its own.
+                let outcome = match txn.committing {
+                    true => Outcome::Committed,
+                    false => Outcome::RolledBack,
+                };
+                self.finish(outcome, up);
+                self.begin_unseen(Unguarded::Chained);
+            }
+            (_, Some(txn)) => txn.open = true,
+            (_, None) => self.begin_unseen(Unguarded::BeginNotSeen),
+        }
+    }
+
+    /// The transaction that a BEGIN inside another one opened. Its BEGIN is not in the journal,
+    /// which belonged to the one before.
+    fn opened_next(&mut self) {
+        if let Some(txn) = self.txn.as_mut() {
+            txn.open = true;
+            if txn.guarded {
+                txn.guarded = false;
+                txn.unguarded = Some(Unguarded::BeginNotSeen);
+            }
+        }
+    }
+
+    /// Flags say that no transaction is open behind the answer to `what`.
+    pub(super) fn closed(&mut self, what: &What, up: &mut Lane) {
+        let Some(txn) = self.txn.as_ref() else { return };
+        if !txn.open {
+            // With autocommit off: this statement did not open one.
+            self.txn = None;
+            self.journal.clear();
+            self.fingerprint = None;
+            self.flush_closes(up);
+            return;
+        }
+        let outcome = match what {
+            What::Rollback | What::Reset | What::ChangeUser { .. } => Outcome::RolledBack,
+            // COMMIT, or a statement that commits on its way, such as DDL.
+            _ => Outcome::Committed,
+        };
+        self.finish(outcome, up);
+    }
+}

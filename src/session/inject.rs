@@ -1,0 +1,61 @@
+//! Statements of our own between the client's, and the tag before a text.
+
+use crate::net::lane::Lane;
+use crate::sql;
+use crate::wire::command::Command;
+use crate::wire::frame::{HEADER_LEN, Header, PAYLOAD_MAX, write_packet};
+
+use super::{Ask, Conversation, Injected, Txn};
+
+impl Conversation {
+    /// Sends a statement of ours behind what has been released; its reply is swallowed.
+    pub(super) fn inject(&mut self, text: &str, what: Injected, up: &mut Lane) {
+        let mut payload = Vec::with_capacity(text.len() + 1);
+        payload.push(Command::QUERY.0);
+        payload.extend_from_slice(text.as_bytes());
+        let mut frame = Vec::with_capacity(payload.len() + HEADER_LEN);
+        write_packet(&mut frame, 0, &payload);
+        up.push(&frame);
+        self.expected.push(Command::QUERY, Ask::Proxy(what));
+    }
+
+    /// The reply to a statement of ours is still to come.
+    pub(super) fn waits_for(&self, what: Injected) -> bool {
+        self.expected.iter().any(|one| matches!(one.context, Ask::Proxy(of) if of == what))
+    }
+
+    /// Takes the transaction id out of the session alias again.
+    pub(super) fn clear_alias(&mut self, up: &mut Lane) {
+        let aliased = self.txn.as_ref().is_some_and(|txn| {
+            txn.plan.tag == crate::policy::Tag::Alias && txn.explicit && !txn.plan.observe_only
+        });
+        if aliased && self.is_tidb {
+            self.inject("SET tidb_session_alias=''", Injected::Alias, up);
+        }
+    }
+}
+
+/// The tag of a transaction's statements.
+pub(super) fn tag(txn: &Txn, out: &mut Vec<u8>) {
+    out.clear();
+    let values = sql::TagValues {
+        attempt: Some(txn.attempts.current()),
+        traceparent: txn.traceparent.as_deref(),
+        tso: txn.hint,
+        txn: Some(txn.id),
+    };
+    values.write(out);
+}
+
+/// Puts a tag before the text of the COM_QUERY at the beginning of the lane. A packet that would
+/// not fit one frame with it stays as it is. Returns how many bytes were put in.
+pub(super) fn splice(up: &mut Lane, frame_len: usize, tag: &[u8]) -> usize {
+    let len = frame_len - HEADER_LEN + tag.len();
+    if len >= PAYLOAD_MAX {
+        return 0;
+    }
+    let seq = up.pending()[HEADER_LEN - 1];
+    up.insert(HEADER_LEN + 1, tag);
+    up.pending_mut()[..HEADER_LEN].copy_from_slice(&Header { len, seq }.to_bytes());
+    tag.len()
+}

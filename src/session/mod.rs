@@ -1,0 +1,365 @@
+//! Floor 7: one client. Two streams, one state, one loop.
+//!
+//! ```text
+//!          ┌───────────── Session::run ─────────────┐
+//! client ──┤ net::relay ⇄ Conversation (a Tap: pure │── backend
+//!          │   decisions on bytes, one file a verb) │
+//!          │ stops for: conflict → replay.rs        │
+//!          └────────────────────────────────────────┘
+//! ```
+//!
+//! [`Conversation`] sees every frame before it is released. It never waits; where something has
+//! to be waited for, it stops the relay with an [`Event`] and the session takes over with both
+//! streams in its hands.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `handshake` | greeting and login, relayed |
+//! | `request` | frames of the client: which command, may it go out now |
+//! | `query`, `prepared` | COM_QUERY; COM_STMT_* |
+//! | `begin`, `commit` | a transaction starts; a transaction ends |
+//! | `reply` | frames of the backend: whose, what do they say |
+//! | `capture` | exact timestamps around COMMIT |
+//! | `inject` | statements of our own, and the tag |
+//! | `replay` | the transaction again |
+//! | `record` | what is told when it has ended |
+
+mod begin;
+mod capture;
+mod commit;
+mod handshake;
+mod inject;
+mod prepared;
+mod query;
+mod record;
+mod replay;
+mod reply;
+mod request;
+mod walk;
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock::SharedClock;
+use crate::base::error::Own;
+use crate::base::metrics::Metrics;
+use crate::base::types::{Tso, TxnId, TxnIds};
+use crate::net::lane::Lane;
+use crate::net::relay::{Flow, Link, Stop, Tap};
+use crate::policy::{Plan, Snapshot, UserPolicies};
+use crate::sql::{Classifier, Lexing};
+use crate::tso::LocalOracle;
+use crate::txn::fingerprint::Fingerprint;
+use crate::txn::guard::{Guard, Unguarded};
+use crate::txn::journal::{Budget, Journal};
+use crate::txn::record::Record;
+use crate::txn::replay::{Attempts, ReplayOutcome, Rule};
+use crate::wire::capability::Capabilities;
+use crate::wire::expect::Expectations;
+use crate::wire::packet::prepare_ok::PrepareOk;
+use crate::wire::response::Response;
+use crate::wire::status::Status;
+
+pub use self::handshake::own_error;
+pub use self::record::Recorder;
+use self::prepared::{Prepared, Statements};
+use self::request::Position;
+use self::walk::Walk;
+
+/// What all sessions of a process share.
+pub struct Deps {
+    /// Time.
+    pub clock: SharedClock,
+    /// Transaction ids.
+    pub ids: TxnIds,
+    /// Timestamps for hints.
+    pub oracle: LocalOracle,
+    /// What statements do, by shape.
+    pub classifier: Classifier,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Where finished transactions are told.
+    pub recorder: Recorder,
+    /// What a replay sends and accepts; the product knows only `Verified`.
+    pub rule: Arc<dyn Rule>,
+    /// Memory of all journals together.
+    pub journals: Budget,
+    /// Limit of one journal, in bytes.
+    pub journal_bytes_max: usize,
+    /// How long a login may take.
+    pub handshake_max: std::time::Duration,
+    /// A random number of this process: keys fingerprints and jitter.
+    pub seed: u64,
+    /// The policies in force.
+    pub policies: watch::Receiver<Arc<Snapshot>>,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The backend closed or its connection broke.
+    BackendGone,
+    /// The client closed or its connection broke.
+    ClientGone,
+    /// A shutdown closed an idle session.
+    Drained,
+    /// txguard refused or gave up; the client was told.
+    Own(Own),
+    /// The backend refused the login; its answer was relayed.
+    Refused,
+}
+
+/// What the session has to do outside of the relay.
+#[derive(Debug)]
+enum Event {
+    /// A conflict that the policy wants replayed; its error has not been shown to the client.
+    Conflict(Box<Conflict>),
+    /// The shutdown has waited for this session to become idle.
+    Drained,
+}
+
+/// A conflict whose error is held back.
+#[derive(Debug)]
+struct Conflict {
+    code: u16,
+    /// The frame of the error, for the case that the replay is given up.
+    frame: Box<[u8]>,
+    /// What the request that met it was.
+    what: What,
+    /// When that request was sent first.
+    sent: Instant,
+}
+
+/// What we remember about a command until its reply is complete.
+#[derive(Debug)]
+enum Ask {
+    /// A command of the client.
+    Client {
+        what: What,
+        sent: Instant,
+        /// Bytes of the tag before its text.
+        tag: usize,
+    },
+    /// A statement of our own.
+    Proxy(Injected),
+}
+
+/// A statement of our own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Injected {
+    /// `SET tidb_session_alias`.
+    Alias,
+    /// COM_STMT… nothing to read, but the diagnostics functions get their values back.
+    Restore,
+    /// `SELECT @@tidb_current_ts`, before COMMIT.
+    StartTs,
+    /// `SELECT @@tidb_last_txn_info`, behind COMMIT.
+    TxnInfo,
+}
+
+/// What a command of the client does.
+#[derive(Debug)]
+enum What {
+    /// BEGIN in any form; inside a transaction it commits that one, and `next` waits for it.
+    Begin { next: Option<Box<Txn>> },
+    /// COM_CHANGE_USER.
+    ChangeUser { user: Box<str>, schema: Option<Box<str>> },
+    /// COMMIT.
+    Commit,
+    /// Something that can't be part of a transaction's record.
+    Other,
+    /// COM_STMT_PREPARE.
+    Prepare(Box<Prepared>),
+    /// COM_RESET_CONNECTION.
+    Reset,
+    /// ROLLBACK of the whole transaction.
+    Rollback,
+    /// Any other statement.
+    Statement,
+    /// Changes the schema in use.
+    Use(Box<str>),
+}
+
+/// The transaction that is open.
+#[derive(Debug)]
+struct Txn {
+    id: TxnId,
+    plan: Arc<Plan>,
+    attempts: Attempts,
+    started: Instant,
+    /// The backend has said that it is open.
+    open: bool,
+    /// BEGIN opened it, not the mere absence of autocommit.
+    explicit: bool,
+    hint: Option<Tso>,
+    /// It can be replayed as things stand.
+    guarded: bool,
+    unguarded: Option<Unguarded>,
+    traceparent: Option<Box<str>>,
+    statements: u32,
+    /// The first conflict of the request under way; its error is the one to give back.
+    conflict: Option<(u16, Box<[u8]>, Instant)>,
+    replay: Option<(ReplayOutcome, u16)>,
+    /// COMMIT is on its way and its answer is not known.
+    committing: bool,
+    start_ts: Option<Tso>,
+}
+
+/// The state of one client's conversation with its backend.
+struct Conversation {
+    deps: Arc<Deps>,
+    policies: watch::Receiver<Arc<Snapshot>>,
+    user_policies: UserPolicies,
+    user: Box<str>,
+    schema: Option<Box<str>>,
+    capabilities: Capabilities,
+    connection_id: u32,
+    is_tidb: bool,
+    status: Status,
+    lexing: Lexing,
+    /// The character set shows every quote and backslash to a lexer.
+    charset_plain: bool,
+    /// Something that holds for the next transaction only may have been set.
+    one_shot: bool,
+    /// Nothing is looked at any more: policies are off, or the protocol was not understood.
+    bare: bool,
+    /// The client's stream carries data, not commands (LOCAL INFILE, authentication).
+    up: Position,
+    walk: Walk,
+    response: Option<Response>,
+    expected: Expectations<Ask>,
+    statements: Statements,
+    /// Came first in the reply to COM_STMT_PREPARE; counts when that is complete.
+    prepared_ok: Option<PrepareOk>,
+    txn: Option<Box<Txn>>,
+    guard: Guard,
+    journal: Journal,
+    /// Prepared statements that the client closed and a replay may still need.
+    closes: Vec<u32>,
+    /// Of the answer under way, if it is recorded.
+    fingerprint: Option<Fingerprint>,
+    /// A value that an injected SELECT is bringing.
+    captured: Option<Box<[u8]>>,
+    /// A finished transaction that waits for its timestamps.
+    finishing: Option<(Record, Option<Tso>)>,
+    event: Option<Event>,
+    draining: bool,
+    scratch: Vec<u8>,
+}
+
+/// One client and its backend connection.
+pub struct Session<C, B> {
+    link: Link<C, B>,
+    talk: Conversation,
+}
+
+impl<C, B> Session<C, B>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Relays greeting and login. The backend's refusal is relayed too and is an end, not an
+    /// error.
+    ///
+    /// Not cancel safe: a cancelled login closes both connections.
+    pub async fn login(client: C, backend: B, deps: Arc<Deps>) -> Result<Self, End> {
+        let mut link = Link::new(client, backend);
+        let talk = handshake::login(&mut link, deps).await?;
+        Ok(Self { link, talk })
+    }
+
+    /// The backend's id of this connection.
+    #[must_use]
+    pub fn connection_id(&self) -> u32 {
+        self.talk.connection_id
+    }
+
+    /// The account that logged in.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.talk.user
+    }
+
+    /// Serves the client until one side ends. After `drain` is cancelled the session ends as soon
+    /// as no transaction is open.
+    ///
+    /// Not cancel safe: a cancelled session closes both connections; the backend rolls back.
+    pub async fn run(mut self, drain: CancellationToken) -> End {
+        let end = self.serve(&drain).await;
+        self.talk.leave(end);
+        end
+    }
+
+    async fn serve(&mut self, drain: &CancellationToken) -> End {
+        loop {
+            let stop = tokio::select! {
+                biased;
+                () = drain.cancelled(), if !self.talk.draining => {
+                    self.talk.draining = true;
+                    if self.talk.is_idle() {
+                        return End::Drained;
+                    }
+                    continue;
+                }
+                stop = self.link.run(&mut self.talk) => stop,
+            };
+            match stop {
+                Stop::ClientGone => return End::ClientGone,
+                Stop::BackendGone => return End::BackendGone,
+                Stop::Tap => match self.talk.event.take() {
+                    Some(Event::Conflict(conflict)) => {
+                        if let Err(end) = self.replay(*conflict).await {
+                            let _ = self.link.flush_down().await;
+                            return end;
+                        }
+                    }
+                    Some(Event::Drained) => {
+                        let _ = self.link.flush_down().await;
+                        return End::Drained;
+                    }
+                    None => {}
+                },
+            }
+        }
+    }
+}
+
+impl Tap for Conversation {
+    fn on_client(&mut self, up: &mut Lane) -> Flow {
+        self.requests(up)
+    }
+
+    fn on_backend(&mut self, down: &mut Lane, up: &mut Lane) -> Flow {
+        self.replies(down, up)
+    }
+
+    fn wants_client(&self, up: &Lane) -> bool {
+        // A client that sends ahead while its transaction is guarded is read up to a point.
+        up.pending().len() < HELD_BYTES_MAX || self.frame_fits(up)
+    }
+}
+
+/// How much of a client's stream is kept while it may not go out yet.
+const HELD_BYTES_MAX: usize = 64 << 10;
+
+impl Conversation {
+    /// No transaction is open and no answer is to come.
+    fn is_idle(&self) -> bool {
+        self.txn.is_none() && self.expected.is_empty() && !self.status.in_trans()
+    }
+
+    /// Gives up understanding this connection: from here on bytes are relayed as they are.
+    fn lose(&mut self, why: &'static str, up: &mut Lane) {
+        tracing::warn!(
+            conn = self.connection_id,
+            why,
+            "the protocol was not understood; relaying without looking"
+        );
+        self.unguard(Unguarded::Command, up);
+        self.bare = true;
+    }
+}

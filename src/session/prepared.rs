@@ -1,0 +1,241 @@
+//! COM_STMT_*: what a prepared statement does is decided when it is prepared, and used when it is
+//! executed. Statements stay prepared over a replay, as it runs on the same connection; what the
+//! client closes is kept open until its transaction ends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::net::lane::Lane;
+use crate::sql::{self, Class, SetKind, Verb};
+use crate::txn::guard::{Execution, Unguarded};
+use crate::txn::journal::Role;
+use crate::wire::command::Command;
+use crate::wire::frame::{HEADER_LEN, Header};
+use crate::wire::packet::execute::Execute;
+use crate::wire::packet::prepare_ok::PrepareOk;
+
+use super::request::{Request, Step};
+use super::{Conversation, What};
+
+/// A prepared statement.
+#[derive(Debug, Clone)]
+pub(super) struct Prepared {
+    class: Arc<Class>,
+    verb: Verb,
+    /// Its charset word could not be kept: a SET of the character set.
+    changes_charset: bool,
+    schema: Option<Box<str>>,
+    may_hide_set: bool,
+    params: u16,
+    /// A parameter was sent in pieces and waits for the execution.
+    long_data: bool,
+}
+
+/// The prepared statements of a connection, by the backend's ids.
+#[derive(Debug, Default)]
+pub(super) struct Statements {
+    by_id: HashMap<u32, Prepared>,
+}
+
+impl Statements {
+    pub(super) fn add(&mut self, ok: PrepareOk, mut prepared: Prepared) {
+        prepared.params = ok.params;
+        self.by_id.insert(ok.statement, prepared);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.by_id.clear();
+    }
+}
+
+/// How many closed statements a transaction keeps open at most.
+const CLOSES_MAX: usize = 1024;
+
+impl Conversation {
+    pub(super) fn prepare(&mut self, request: Request, up: &mut Lane) -> Step {
+        let text = &request.payload(up)[1..];
+        let scan = sql::scan(text, self.lexing);
+        let class = self.deps.classifier.classify(text, &scan, self.lexing, &mut self.scratch);
+        let changes_charset = matches!(scan.verb, Verb::Set(SetKind { charset: Some(_), .. }));
+        let prepared = Prepared {
+            class,
+            verb: if scan.multi || !request.whole { Verb::Other } else { scan.verb },
+            changes_charset,
+            schema: None,
+            may_hide_set: scan.may_hide_set(),
+            params: 0,
+            long_data: false,
+        };
+        self.send(request, What::Prepare(Box::new(prepared)), 0, up);
+        Step::Next
+    }
+
+    pub(super) fn execute(&mut self, request: Request, up: &mut Lane) -> Step {
+        let id = Self::statement_of(request, up);
+        let Some((id, prepared)) = id.and_then(|id| {
+            self.statements.by_id.get(&id).map(|prepared| (id, prepared.clone()))
+        }) else {
+            return self.execute_unknown(request, up);
+        };
+        if self.closes.contains(&id) {
+            // The client closed it, and the server would say so.
+            self.unguard(Unguarded::PreparedOpen, up);
+        }
+        if let Some(known) = self.statements.by_id.get_mut(&id) {
+            known.long_data = false;
+        }
+        match (prepared.verb, self.txn.is_some()) {
+            (Verb::Begin(_), false) => self.begin(request, up),
+            (Verb::Begin(_), true) => self.begin_inside(request, up),
+            (Verb::Commit(_), true) => self.commit(request, up),
+            (Verb::Rollback(_), true) => self.rollback(request, up),
+            (_, false) => self.execute_outside(request, &prepared, up),
+            (_, true) => {
+                let role = self.admit_execution(request, id, &prepared, up);
+                let what = self.note_prepared_effects(&prepared);
+                self.statement(request, role, false, what, up)
+            }
+        }
+    }
+
+    fn execute_outside(&mut self, request: Request, prepared: &Prepared, up: &mut Lane) -> Step {
+        let plan = self.plan();
+        let ends = matches!(prepared.verb, Verb::Commit(_) | Verb::Rollback(_));
+        if self.status.autocommit() || plan.is_bare() || ends {
+            let what = self.note_prepared_effects(prepared);
+            self.send(request, what, 0, up);
+            return Step::Next;
+        }
+        if !self.expected.is_empty() {
+            return Step::Wait;
+        }
+        self.txn = Some(Box::new(self.new_txn(plan, false, None)));
+        let id = Self::statement_of(request, up).unwrap_or_default();
+        let role = self.admit_execution(request, id, prepared, up);
+        let what = self.note_prepared_effects(prepared);
+        self.statement(request, role, false, what, up)
+    }
+
+    /// The statement was prepared before txguard looked, or never.
+    fn execute_unknown(&mut self, request: Request, up: &mut Lane) -> Step {
+        self.unguard(Unguarded::StatementUnknown, up);
+        self.one_shot = true;
+        let what = if self.txn.is_some() { What::Statement } else { What::Other };
+        self.send(request, what, 0, up);
+        Step::Next
+    }
+
+    fn admit_execution(
+        &mut self,
+        request: Request,
+        id: u32,
+        prepared: &Prepared,
+        up: &mut Lane,
+    ) -> Option<(Role, bool)> {
+        if !self.is_guarded() {
+            return None;
+        }
+        match self.judge_execution(request, id, prepared, up) {
+            Ok(role) => Some((role, prepared.class.ordered)),
+            Err(why) => {
+                self.unguard(why, up);
+                None
+            }
+        }
+    }
+
+    fn judge_execution(
+        &mut self,
+        request: Request,
+        id: u32,
+        prepared: &Prepared,
+        up: &Lane,
+    ) -> Result<Role, Unguarded> {
+        if !request.whole {
+            return Err(Unguarded::JournalTransaction);
+        }
+        let role = self.guard.admit(&prepared.class)?;
+        let execute = Execute::read(request.payload(up), prepared.params)
+            .map_err(|_| Unguarded::StatementUnknown)?;
+        self.guard.admit_execution(Execution {
+            statement: id,
+            flags: execute.flags,
+            has_params: prepared.params > 0,
+            types_bound: execute.types_bound,
+            long_data: prepared.long_data,
+        })?;
+        Ok(role)
+    }
+
+    fn note_prepared_effects(&mut self, prepared: &Prepared) -> What {
+        if let Verb::Set(kind) = prepared.verb {
+            // The words of the text are gone; the careful answer to each of them is the same.
+            self.one_shot |= kind.next_transaction || kind.statement;
+            self.lexing.ansi_quotes |= kind.sql_mode;
+            self.charset_plain &= !prepared.changes_charset;
+        }
+        self.one_shot |= prepared.may_hide_set;
+        match (&prepared.schema, self.txn.is_some()) {
+            (Some(schema), _) => What::Use(schema.clone()),
+            (None, true) => What::Statement,
+            (None, false) => What::Other,
+        }
+    }
+
+    /// COM_STMT_CLOSE has no answer, so it can be kept back without anyone noticing.
+    pub(super) fn close(&mut self, request: Request, up: &mut Lane) -> Step {
+        let id = Self::statement_of(request, up);
+        let holds = self.is_guarded()
+            && request.whole
+            && self.txn.as_ref().is_some_and(|txn| !txn.plan.observe_only);
+        if let Some(id) = id.filter(|_| holds) {
+            if self.closes.len() < CLOSES_MAX {
+                self.closes.push(id);
+                up.discard(request.frame_len);
+                return Step::Next;
+            }
+            self.unguard(Unguarded::PreparedOpen, up);
+        }
+        if let Some(id) = id {
+            self.statements.by_id.remove(&id);
+        }
+        self.send(request, What::Other, 0, up);
+        Step::Next
+    }
+
+    /// Sends the closes that were kept back.
+    pub(super) fn flush_closes(&mut self, up: &mut Lane) {
+        for id in std::mem::take(&mut self.closes) {
+            let mut frame = [0; HEADER_LEN + 5];
+            frame[..HEADER_LEN].copy_from_slice(&Header { len: 5, seq: 0 }.to_bytes());
+            frame[HEADER_LEN] = Command::STMT_CLOSE.0;
+            frame[HEADER_LEN + 1..].copy_from_slice(&id.to_le_bytes());
+            up.push(&frame);
+            self.statements.by_id.remove(&id);
+        }
+    }
+
+    pub(super) fn long_data(&mut self, request: Request, up: &mut Lane) -> Step {
+        let known = Self::statement_of(request, up)
+            .and_then(|id| self.statements.by_id.get_mut(&id))
+            .map(|prepared| prepared.long_data = true);
+        self.unguard(Unguarded::LongData, up);
+        if known.is_none() {
+            // TiDB answers with an error where MySQL says nothing: no way to know what comes.
+            self.lose("long data for an unknown statement", up);
+            return Step::Next;
+        }
+        self.send(request, What::Other, 0, up);
+        Step::Next
+    }
+
+    pub(super) fn reset_statement(&mut self, request: Request, up: &mut Lane) -> Step {
+        if let Some(prepared) = Self::statement_of(request, up)
+            .and_then(|id| self.statements.by_id.get_mut(&id))
+        {
+            prepared.long_data = false;
+        }
+        self.send(request, What::Other, 0, up);
+        Step::Next
+    }
+}

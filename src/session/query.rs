@@ -1,0 +1,221 @@
+//! COM_QUERY.
+
+use crate::net::lane::Lane;
+use crate::policy::Tag;
+use crate::sql::{self, Scan, SetKind, Verb};
+use crate::txn::fingerprint::Fingerprint;
+use crate::txn::guard::Unguarded;
+use crate::txn::journal::Role;
+
+use super::request::{Request, Step};
+use super::{Conversation, What};
+
+impl Conversation {
+    pub(super) fn query(&mut self, request: Request, up: &mut Lane) -> Step {
+        let text = &request.payload(up)[1..];
+        let scan = sql::scan(text, self.lexing);
+        if self.txn.is_none() {
+            return self.query_outside(request, scan, up);
+        }
+        let role = match scan.verb {
+            _ if scan.empty => None,
+            Verb::Begin(_) if !scan.multi => return self.begin_inside(request, up),
+            Verb::Commit(_) if !scan.multi => return self.commit(request, up),
+            Verb::Rollback(_) if !scan.multi => return self.rollback(request, up),
+            _ => self.admit_text(request, &scan, up),
+        };
+        let what = self.note_effects(request, &scan, up);
+        self.statement(request, role, !scan.empty, what, up)
+    }
+
+    /// No transaction is open: does this open one?
+    fn query_outside(&mut self, request: Request, scan: Scan, up: &mut Lane) -> Step {
+        match scan.verb {
+            Verb::Begin(_) if !scan.multi && !scan.opaque && request.whole => {
+                self.begin(request, up)
+            }
+            _ if !self.status.autocommit() && !scan.empty => self.begin_implicit(request, scan, up),
+            _ => {
+                let what = self.note_effects(request, &scan, up);
+                self.send(request, what, 0, up);
+                Step::Next
+            }
+        }
+    }
+
+    /// With autocommit off any statement may open a transaction; the flags of its answer tell.
+    fn begin_implicit(&mut self, request: Request, scan: Scan, up: &mut Lane) -> Step {
+        let plan = self.plan();
+        if plan.is_bare() || matches!(scan.verb, Verb::Commit(_) | Verb::Rollback(_)) {
+            let what = self.note_effects(request, &scan, up);
+            self.send(request, what, 0, up);
+            return Step::Next;
+        }
+        if !self.expected.is_empty() {
+            return Step::Wait;
+        }
+        let text = &request.payload(up)[1..];
+        let txn = self.new_txn(plan, false, sql::traceparent(text));
+        self.txn = Some(Box::new(txn));
+        let role = self.admit_text(request, &scan, up);
+        let what = self.note_effects(request, &scan, up);
+        self.statement(request, role, true, what, up)
+    }
+
+    /// Records a statement if the transaction stays guarded with it, tags it, lets it go.
+    pub(super) fn statement(
+        &mut self,
+        request: Request,
+        role: Option<(Role, bool)>,
+        taggable: bool,
+        what: What,
+        up: &mut Lane,
+    ) -> Step {
+        if let Some(txn) = self.txn.as_mut() {
+            txn.statements += 1;
+        }
+        if let Some((role, ordered)) = role {
+            self.record(request, role, ordered, up);
+        }
+        let tag = if taggable { self.tag(request, up) } else { 0 };
+        let request = Request { frame_len: request.frame_len + tag, ..request };
+        self.send(request, what, tag, up);
+        Step::Next
+    }
+
+    /// Puts a request into the journal and starts the fingerprint of its answer.
+    pub(super) fn record(&mut self, request: Request, role: Role, ordered: bool, up: &mut Lane) {
+        if !self.is_guarded() {
+            return;
+        }
+        match self.journal.push(request.payload(up), role, ordered) {
+            Ok(()) => self.fingerprint = Some(Fingerprint::new(self.deps.seed, ordered)),
+            Err(full) => self.unguard(full.into(), up),
+        }
+    }
+
+    /// Is this text on the known-safe list? If not, the guard goes off.
+    fn admit_text(
+        &mut self,
+        request: Request,
+        scan: &Scan,
+        up: &mut Lane,
+    ) -> Option<(Role, bool)> {
+        if !self.is_guarded() {
+            return None;
+        }
+        if !request.whole {
+            self.unguard(Unguarded::JournalTransaction, up);
+            return None;
+        }
+        let text = &request.payload(up)[1..];
+        let class = self.deps.classifier.classify(text, scan, self.lexing, &mut self.scratch);
+        match self.guard.admit(&class) {
+            Ok(role) => Some((role, class.ordered)),
+            Err(why) => {
+                self.unguard(why, up);
+                None
+            }
+        }
+    }
+
+    /// What a statement does to the session, as far as it concerns later transactions.
+    fn note_effects(&mut self, request: Request, scan: &Scan, up: &Lane) -> What {
+        let text = &request.payload(up)[1..];
+        if let Verb::Set(kind) = scan.verb {
+            self.note_set(kind, text);
+        }
+        if scan.may_hide_set() || !request.whole && !is_plain_write(scan.verb) {
+            // A statement that we can't see into: it may have changed how later texts read, or
+            // may hold a SET TRANSACTION for the next transaction.
+            self.one_shot = true;
+        }
+        match scan.verb {
+            Verb::Use if !scan.multi => What::Use(schema_name(&text[scan.body..])),
+            _ if self.txn.is_some() => What::Statement,
+            _ => What::Other,
+        }
+    }
+
+    pub(super) fn note_set(&mut self, kind: SetKind, text: &[u8]) {
+        if kind.next_transaction {
+            self.one_shot = true;
+        }
+        if let Some(charset) = kind.charset {
+            self.charset_plain = charset.name(text).is_some_and(sql::is_plain_charset);
+        }
+        if kind.sql_mode {
+            // With ANSI quotes a text with a double quote reads otherwise; the classifier then
+            // refuses it.
+            self.lexing.ansi_quotes = may_turn_on_ansi_quotes(text);
+        }
+        if kind.statement {
+            self.one_shot = true;
+        }
+    }
+
+    /// Puts the tag before the text of the request at the beginning of the lane; returns its
+    /// length.
+    pub(super) fn tag(&mut self, request: Request, up: &mut Lane) -> usize {
+        let Some(txn) = self.txn.as_ref().filter(|txn| txn.plan.tag == Tag::Comment) else {
+            return 0;
+        };
+        if txn.plan.observe_only || !request.whole {
+            return 0;
+        }
+        super::inject::tag(txn, &mut self.scratch);
+        super::inject::splice(up, request.frame_len, &self.scratch)
+    }
+}
+
+fn is_plain_write(verb: Verb) -> bool {
+    matches!(verb, Verb::Insert | Verb::Update | Verb::Delete | Verb::Replace | Verb::Select)
+}
+
+/// Modes that stand for several others may hold ANSI_QUOTES, and so may a number or a variable.
+fn may_turn_on_ansi_quotes(text: &[u8]) -> bool {
+    const SUSPECTS: [&[u8]; 6] = [b"ansi", b"db2", b"maxdb", b"mssql", b"oracle", b"postgresql"];
+    let has = |word: &[u8]| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    let computed = text.iter().any(|byte| byte.is_ascii_digit() || *byte == b'(');
+    computed || text.iter().filter(|byte| **byte == b'@').count() > 2 || SUSPECTS.iter().any(|word| has(word))
+}
+
+/// The name behind USE, without its quotes.
+fn schema_name(statement: &[u8]) -> Box<str> {
+    let name = statement.get(3..).unwrap_or_default();
+    let name = String::from_utf8_lossy(name);
+    let name = name.trim().trim_end_matches(';').trim_end();
+    match name.strip_prefix('`').and_then(|name| name.strip_suffix('`')) {
+        Some(quoted) => quoted.replace("``", "`").into(),
+        None => name.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ansi_quotes_are_suspected_where_they_may_hide() {
+        for (text, may) in [
+            ("SET sql_mode='STRICT_TRANS_TABLES,NO_ZERO_DATE'", false),
+            ("SET SESSION sql_mode = \"TRADITIONAL\"", false),
+            ("SET sql_mode='ansi_quotes'", true),
+            ("SET sql_mode='ORACLE'", true),
+            ("SET sql_mode=4", true),
+            ("SET @@sql_mode=@x", true),
+            ("SET sql_mode=CONCAT(@@sql_mode,',STRICT_ALL_TABLES')", true),
+        ] {
+            assert_eq!(may_turn_on_ansi_quotes(text.as_bytes()), may, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_schema_behind_use_is_read_with_and_without_quotes() {
+        for (text, name) in
+            [("USE a", "a"), ("use  `a`` b` ;", "a` b"), ("USE\tshop;", "shop"), ("use", "")]
+        {
+            assert_eq!(&*schema_name(text.as_bytes()), name, "{text}");
+        }
+    }
+}

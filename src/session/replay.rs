@@ -1,0 +1,255 @@
+//! The transaction again, on the same connection, in the same mode, every answer compared.
+//!
+//! ```text
+//! conflict ─▶ wait ─▶ ROLLBACK ─▶ journal, each answer equal? ─▶ the request that met the
+//!    ▲                                                           conflict, through the relay
+//!    └──────────── the next conflict, until attempts or time are used up ──┘
+//! ```
+//!
+//! ROLLBACK always goes first: BEGIN would commit what an error left open. If it warns (1196: a
+//! table without transactions was changed), the first run has left something behind and the
+//! replay is refused. Until the request that met the conflict is sent, nothing that happens here
+//! can be seen by the client; if it is given up, the client gets its original error and a
+//! connection without a transaction, as if there were no proxy.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::base::error::{CommitError, StatementError};
+use crate::net::lane::Lane;
+use crate::policy::{Retry, Tag};
+use crate::txn::fingerprint::{Answer, Fingerprint};
+use crate::txn::journal::Role;
+use crate::txn::record::Outcome;
+use crate::txn::replay::ReplayOutcome;
+use crate::wire::command::{Command, Reply};
+use crate::wire::frame::{HEADER_LEN, write_packet};
+use crate::wire::packet::ok::Ok as OkPacket;
+use crate::wire::response::{Kind, Response};
+
+use super::walk::Look;
+use super::{Ask, Conflict, Conversation, End, Session, What};
+
+/// How one run of the journal ended.
+enum Run {
+    /// Every answer was equal; the last request can be sent.
+    Equal,
+    /// The run met a conflict itself.
+    Conflict,
+    /// It must not go on.
+    Stop(ReplayOutcome),
+}
+
+/// The reply to a command of the replay.
+struct Replied {
+    answer: Answer,
+    warnings: u16,
+}
+
+impl<C, B> Session<C, B>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Replays the open transaction after a conflict, or gives its error to the client.
+    ///
+    /// An error means that one side is gone. Not cancel safe: the backend is left in the middle
+    /// of a transaction; closing the connection rolls it back.
+    pub(super) async fn replay(&mut self, conflict: Conflict) -> Result<(), End> {
+        let now = self.talk.deps.clock.now();
+        let Some(txn) = self.talk.txn.as_mut() else { return Ok(()) };
+        let Some(retry) = txn.plan.retry else { return Ok(()) };
+        let Conflict { code, frame, what, sent } = conflict;
+        // The error to give back is the first one: it is what the client would have seen.
+        let since = txn.conflict.get_or_insert((code, frame, now)).2;
+        loop {
+            let spent = self.talk.deps.clock.now() - since;
+            let Some(wait) = self.talk.next_attempt(&retry, spent) else {
+                return self.give_up(ReplayOutcome::Exhausted).await;
+            };
+            self.wait(wait).await?;
+            match self.run_journal().await? {
+                Run::Equal => break,
+                Run::Conflict => {}
+                Run::Stop(outcome) => return self.give_up(outcome).await,
+            }
+        }
+        self.talk.resend(what, sent, &mut self.link.up);
+        Ok(())
+    }
+
+    /// Waits before the next attempt, unless the client leaves.
+    async fn wait(&mut self, pause: Duration) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            () = self.link.client_gone() => Err(End::ClientGone),
+            () = tokio::time::sleep(pause) => Ok(()),
+        }
+    }
+
+    async fn run_journal(&mut self) -> Result<Run, End> {
+        if !self.roll_back().await? {
+            return Ok(Run::Stop(ReplayOutcome::Refused));
+        }
+        let rule = self.talk.deps.rule.clone();
+        for index in 0..self.talk.journal.len() {
+            let Some((entry, request)) = self.talk.journal.get(index) else { break };
+            // The last one has no answer yet: it is what met the conflict.
+            if entry.answer.is_none() {
+                break;
+            }
+            let Some(request) = rule.resend(&entry, request).map(|bytes| bytes.into_owned())
+            else {
+                continue;
+            };
+            let again = self.exchange(&request, entry.ordered).await?.answer;
+            if is_conflict(&again, entry.answer.and_then(|answer| answer.error)) {
+                return Ok(Run::Conflict);
+            }
+            if !rule.accepts(&entry, &again) {
+                return Ok(Run::Stop(ReplayOutcome::Mismatch));
+            }
+        }
+        Ok(Run::Equal)
+    }
+
+    /// Ends whatever the backend holds open. False if that left something behind.
+    async fn roll_back(&mut self) -> Result<bool, End> {
+        let mut request = vec![Command::QUERY.0];
+        request.extend_from_slice(b"ROLLBACK");
+        let replied = self.exchange(&request, true).await?;
+        let clean = replied.answer.status.is_some_and(|status| {
+            !status.in_trans() && status.autocommit() == self.talk.status.autocommit()
+        });
+        Ok(clean && replied.warnings == 0)
+    }
+
+    /// Sends a request and takes its whole reply in, unseen by the client.
+    async fn exchange(&mut self, request: &[u8], ordered: bool) -> Result<Replied, End> {
+        self.talk.send_again(request, &mut self.link.up);
+        let command = Command(request[0]);
+        let mut response = Response::new(command.reply(), self.talk.capabilities);
+        let mut fingerprint = Fingerprint::new(self.talk.deps.seed, ordered);
+        let mut warnings = 0;
+        loop {
+            let (look, seen) = self
+                .talk
+                .walk
+                .look(self.link.down.pending(), &mut response)
+                .map_err(|_| End::BackendGone)?;
+            match look {
+                Look::More => {
+                    self.link.fill_down().await.map_err(|_| End::BackendGone)?;
+                    continue;
+                }
+                Look::Piece { kind, header, len, ends } => {
+                    fingerprint.piece(kind, &self.link.down.pending()[header..len]);
+                    if ends {
+                        fingerprint.pieces_end();
+                    }
+                    self.link.down.discard(len);
+                }
+                Look::Packet { kind, frame_len } => {
+                    let payload = &self.link.down.pending()[HEADER_LEN..frame_len];
+                    if kind == Kind::Ok {
+                        warnings = OkPacket::read(payload).map_or(0, |ok| ok.warnings);
+                    }
+                    fingerprint.packet(kind, payload).map_err(|_| End::BackendGone)?;
+                    self.link.down.discard(frame_len);
+                }
+            }
+            if seen.ends {
+                return Ok(Replied { answer: fingerprint.finish(), warnings });
+            }
+        }
+    }
+
+    /// Gives the original error to the client, with no transaction open behind it.
+    async fn give_up(&mut self, outcome: ReplayOutcome) -> Result<(), End> {
+        // A first error that never reached the backend's ROLLBACK is answered all the same.
+        let rolled_back = self.roll_back().await;
+        let code = self.talk.answer_with_original(outcome, &mut self.link.down);
+        self.talk.finish(Outcome::Conflict(code), &mut self.link.up);
+        rolled_back.map(|_| ())
+    }
+}
+
+/// The run itself met a conflict, where the first one had none.
+fn is_conflict(again: &Answer, first_error: Option<u16>) -> bool {
+    again.error.is_some_and(|code| {
+        first_error != Some(code) && StatementError::classify(code) == StatementError::Conflict
+    })
+}
+
+impl Conversation {
+    /// Starts the next attempt; tells how long to wait before it, or that none is left.
+    fn next_attempt(&mut self, retry: &Retry, spent: Duration) -> Option<Duration> {
+        let wall = self.deps.clock.wall().as_nanos().to_le_bytes();
+        let random = xxh3_64_with_seed(&wall, self.deps.seed ^ u64::from(self.connection_id));
+        self.txn.as_mut()?.attempts.next(retry, spent, random)
+    }
+
+    /// Puts a request of the journal into the lane, with the tag of the current attempt.
+    fn send_again(&mut self, request: &[u8], up: &mut Lane) -> usize {
+        self.scratch.clear();
+        if let Some(txn) = self.txn.as_deref()
+            && request[0] == Command::QUERY.0
+            && txn.plan.tag == Tag::Comment
+        {
+            super::inject::tag(txn, &mut self.scratch);
+        }
+        let tag = &self.scratch;
+        let mut payload = Vec::with_capacity(request.len() + tag.len());
+        payload.push(request[0]);
+        payload.extend_from_slice(tag);
+        payload.extend_from_slice(&request[1..]);
+        let mut frames = Vec::with_capacity(payload.len() + HEADER_LEN);
+        write_packet(&mut frames, 0, &payload);
+        up.push(&frames);
+        tag.len()
+    }
+
+    /// Sends the request that met the conflict once more, as if the client had just sent it.
+    fn resend(&mut self, what: What, sent: Instant, up: &mut Lane) {
+        let Some((entry, request)) =
+            self.journal.len().checked_sub(1).and_then(|last| self.journal.get(last))
+        else {
+            return;
+        };
+        debug_assert!(entry.answer.is_none(), "the request that met the conflict has no answer");
+        let request = request.to_vec();
+        let command = Command(request[0]);
+        debug_assert!(command.reply() == Reply::Results);
+        let commits = entry.role == Role::Commit && matches!(what, What::Commit);
+        self.fingerprint = Some(Fingerprint::new(self.deps.seed, entry.ordered));
+        if commits {
+            self.capture_before(up);
+        }
+        let tag = self.send_again(&request, up);
+        self.expected.push(command, Ask::Client { what, sent, tag });
+        if commits {
+            self.capture_behind(up);
+        }
+    }
+
+    /// Lets the client have the first error; returns its code.
+    fn answer_with_original(&mut self, outcome: ReplayOutcome, down: &mut Lane) -> u16 {
+        let Some((code, frame, _)) = self.txn.as_mut().and_then(|txn| txn.conflict.take()) else {
+            return 0;
+        };
+        if let Some(txn) = self.txn.as_mut() {
+            txn.replay = Some((outcome, code));
+        }
+        self.deps.metrics_replay(outcome, code);
+        self.status.0 &= !crate::wire::status::Status::IN_TRANS;
+        down.push(&frame);
+        debug_assert!(matches!(
+            (CommitError::classify(code), StatementError::classify(code)),
+            (CommitError::Conflict, _) | (_, StatementError::Conflict)
+        ));
+        code
+    }
+}

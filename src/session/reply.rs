@@ -1,0 +1,309 @@
+//! Hot path: frames of the backend. Whose are they, what do they say, may they pass.
+
+use crate::net::lane::Lane;
+use crate::net::relay::Flow;
+use crate::sql;
+use crate::txn::guard::Unguarded;
+use crate::txn::record::Outcome;
+use crate::txn::replay::ReplayOutcome;
+use crate::wire::Malformed;
+use crate::wire::command::Command;
+use crate::wire::expect::Expected;
+use crate::wire::frame::{HEADER_LEN, write_packet};
+use crate::wire::packet::ok::Ok as OkPacket;
+use crate::wire::response::{Kind, Response, Seen};
+use crate::wire::status::Status;
+
+use super::walk::Look;
+use super::{Ask, Conflict, Conversation, Event, What};
+
+/// `ErrParse`: the one error whose text names a column.
+const PARSE_ERROR: u16 = 1064;
+
+impl Conversation {
+    /// Looks at what the backend sent and lets go what may go.
+    pub(super) fn replies(&mut self, down: &mut Lane, up: &mut Lane) -> Flow {
+        loop {
+            if self.bare {
+                down.release_all();
+                return Flow::Relay;
+            }
+            if self.event.is_some() && self.expected.is_empty() {
+                return Flow::Stop;
+            }
+            if down.pending().is_empty() {
+                return Flow::Relay;
+            }
+            let Some(front) = self.expected.front() else {
+                // Nobody asked: a server that says good-bye. The client gets to hear it.
+                down.release_all();
+                return Flow::Relay;
+            };
+            let (command, ours) = (front.command, matches!(front.context, Ask::Proxy(_)));
+            let capabilities = self.capabilities;
+            let response = self
+                .response
+                .get_or_insert_with(|| Response::new(command.reply(), capabilities));
+            let looked = match self.walk.look(down.pending(), response) {
+                Ok((Look::More, _)) => return Flow::Relay,
+                Ok(looked) => looked,
+                Err(Malformed(why)) => {
+                    self.lose(why, up);
+                    continue;
+                }
+            };
+            match ours {
+                true => self.swallow(looked, down),
+                false => self.take(looked, down, up),
+            }
+        }
+    }
+
+    /// A piece of a reply to a statement of ours.
+    fn swallow(&mut self, (look, seen): (Look, Seen), down: &mut Lane) {
+        match look {
+            Look::More => {}
+            Look::Piece { len, .. } => down.discard(len),
+            Look::Packet { kind, frame_len } => {
+                if kind == Kind::Row {
+                    let payload = down.pending()[HEADER_LEN..frame_len].to_vec();
+                    self.capture_row(&payload);
+                }
+                down.discard(frame_len);
+            }
+        }
+        if seen.ends {
+            self.response = None;
+            if let Some(Expected { context: Ask::Proxy(what), .. }) = self.expected.pop() {
+                self.captured(what);
+            }
+        }
+    }
+
+    /// A piece of a reply to the client.
+    fn take(&mut self, (look, seen): (Look, Seen), down: &mut Lane, up: &mut Lane) {
+        match look {
+            Look::More => {}
+            Look::Piece { kind, header, len, ends } => {
+                if let Some(fingerprint) = self.fingerprint.as_mut() {
+                    fingerprint.piece(kind, &down.pending()[header..len]);
+                    if ends {
+                        fingerprint.pieces_end();
+                    }
+                }
+                down.release(len);
+                if seen.ends {
+                    self.reply_ends(seen, up);
+                }
+            }
+            Look::Packet { kind, frame_len } => {
+                self.take_packet(kind, frame_len, seen, down, up);
+            }
+        }
+    }
+
+    fn take_packet(
+        &mut self,
+        kind: Kind,
+        frame_len: usize,
+        seen: Seen,
+        down: &mut Lane,
+        up: &mut Lane,
+    ) {
+        if kind == Kind::Infile {
+            self.unguard(Unguarded::Infile, up);
+        }
+        if let Some(code) = seen.error {
+            return self.take_error(code, frame_len, seen, down, up);
+        }
+        let payload = &down.pending()[HEADER_LEN..frame_len];
+        if let Some(fingerprint) = self.fingerprint.as_mut() {
+            if fingerprint.packet(kind, payload).is_err() {
+                self.unguard(Unguarded::Command, up);
+            }
+            if kind == Kind::Ok && OkPacket::read(payload).is_ok_and(|ok| ok.last_insert_id != 0) {
+                self.unguard(Unguarded::GeneratedId, up);
+            }
+        }
+        down.release(frame_len);
+        if let Some(status) = seen.status {
+            self.status = status;
+            self.lexing.no_backslash_escapes = status.has(Status::NO_BACKSLASH_ESCAPES);
+        }
+        if seen.prepared.is_some() {
+            self.prepared_ok = seen.prepared;
+        }
+        if seen.ends {
+            self.reply_ends(seen, up);
+        }
+    }
+
+    /// The reply to a command of the client is complete, and it is no error.
+    fn reply_ends(&mut self, seen: Seen, up: &mut Lane) {
+        self.response = None;
+        let Some(expected) = self.expected.pop() else { return };
+        let Ask::Client { mut what, sent, .. } = expected.context else { return };
+        if let Some(fingerprint) = self.fingerprint.take() {
+            self.journal.answer(fingerprint.finish());
+        }
+        self.measure(expected.command, &what, sent);
+        self.replay_succeeded();
+        self.apply(&mut what);
+        if let Some(status) = seen.status {
+            match status.in_trans() {
+                true if matches!(what, What::Commit | What::Rollback | What::Begin { .. }) => {
+                    self.opened(&mut what, up);
+                }
+                true => match self.txn.as_mut() {
+                    Some(txn) => txn.open = true,
+                    None => self.begin_unseen(Unguarded::BeginNotSeen),
+                },
+                false => self.closed(&what, up),
+            }
+        }
+        self.drain_if_idle();
+    }
+
+    /// What a successful command did to the session.
+    fn apply(&mut self, what: &mut What) {
+        match what {
+            What::Prepare(prepared) => {
+                // Prepare-OK came first; the last packet doesn't carry it any more.
+                if let Some(ok) = self.prepared_ok.take() {
+                    self.statements.add(ok, (**prepared).clone());
+                }
+            }
+            What::Use(schema) => self.schema = Some(schema.clone()).filter(|name| !name.is_empty()),
+            What::Reset => self.session_reset(),
+            What::ChangeUser { user, schema } => {
+                self.user = user.clone();
+                self.schema = schema.clone();
+                self.user_policies = self.policies.borrow().for_user(&self.user);
+                self.session_reset();
+                // The character set came in fields that were not read.
+                self.charset_plain = false;
+            }
+            What::Begin { .. }
+            | What::Commit
+            | What::Other
+            | What::Rollback
+            | What::Statement => {}
+        }
+    }
+
+    /// The session is as after login.
+    fn session_reset(&mut self) {
+        self.statements.clear();
+        self.closes.clear();
+        self.one_shot = false;
+        self.lexing.ansi_quotes = false;
+    }
+
+    fn take_error(
+        &mut self,
+        code: u16,
+        frame_len: usize,
+        seen: Seen,
+        down: &mut Lane,
+        up: &mut Lane,
+    ) {
+        self.response = None;
+        self.prepared_ok = None;
+        let Some(expected) = self.expected.pop() else { return };
+        let Ask::Client { what, sent, tag } = expected.context else { return };
+        let ends = match self.txn.as_ref() {
+            Some(txn) if txn.open => Self::outcome_of_error(&what, code),
+            // BEGIN itself failed, or the statement that would have opened a transaction.
+            _ => None,
+        };
+        let frame_len = self.correct_column(code, tag, frame_len, down);
+        if matches!(ends, Some(Outcome::Conflict(_))) && self.is_guarded() && !seen.partial {
+            if self.observes() {
+                self.deps.metrics_replay(ReplayOutcome::Observed, code);
+            } else {
+                let frame = down.pending()[..frame_len].into();
+                down.discard(frame_len);
+                self.event = Some(Event::Conflict(Box::new(Conflict { code, frame, what, sent })));
+                return;
+            }
+        }
+        if let Some(mut fingerprint) = self.fingerprint.take() {
+            let payload = &down.pending()[HEADER_LEN..frame_len];
+            if fingerprint.packet(Kind::Err, payload).is_ok() {
+                self.journal.answer(fingerprint.finish());
+            }
+        }
+        down.release(frame_len);
+        self.measure(expected.command, &what, sent);
+        self.replay_succeeded();
+        self.after_error(ends, up);
+        self.drain_if_idle();
+    }
+
+    fn after_error(&mut self, ends: Option<Outcome>, up: &mut Lane) {
+        match (ends, self.txn.as_ref()) {
+            (Some(outcome), _) => {
+                self.status.0 &= !Status::IN_TRANS;
+                self.finish(outcome, up);
+            }
+            (None, Some(txn)) if !txn.open => {
+                self.txn = None;
+                self.journal.clear();
+                self.flush_closes(up);
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn observes(&self) -> bool {
+        self.txn.as_ref().is_some_and(|txn| txn.plan.observe_only)
+    }
+
+    /// TiDB counts the tag when it names the column of a syntax error; the client doesn't know of
+    /// the tag. Returns the new length of the frame.
+    fn correct_column(
+        &mut self,
+        code: u16,
+        tag: usize,
+        frame_len: usize,
+        down: &mut Lane,
+    ) -> usize {
+        if code != PARSE_ERROR || tag == 0 {
+            return frame_len;
+        }
+        let seq = down.pending()[HEADER_LEN - 1];
+        let mut payload = down.pending()[HEADER_LEN..frame_len].to_vec();
+        sql::correct_column(&mut payload, tag);
+        let mut frame = Vec::with_capacity(frame_len);
+        write_packet(&mut frame, seq, &payload);
+        down.discard(frame_len);
+        down.insert(0, &frame);
+        frame.len()
+    }
+
+    fn measure(&self, command: Command, what: &What, sent: tokio::time::Instant) {
+        if !matches!(command, Command::QUERY | Command::STMT_EXECUTE) {
+            return;
+        }
+        let took = self.deps.clock.now() - sent;
+        match what {
+            What::Commit => self.deps.metrics.commit(took),
+            _ => self.deps.metrics.statement(took),
+        }
+    }
+
+    /// The request that had met a conflict has its answer.
+    fn replay_succeeded(&mut self) {
+        let Some(txn) = self.txn.as_mut() else { return };
+        if let Some((code, _, _)) = txn.conflict.take() {
+            txn.replay = Some((ReplayOutcome::Succeeded, code));
+            self.deps.metrics_replay(ReplayOutcome::Succeeded, code);
+        }
+    }
+
+    fn drain_if_idle(&mut self) {
+        if self.draining && self.event.is_none() && self.is_idle() {
+            self.event = Some(Event::Drained);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Hot path: frames of the client. Which command is it, may it go out now, what does it need.
+//!
+//! Inside a guarded transaction a command goes out only after the answer before it is complete:
+//! a deadlock answered to the first of two pipelined statements would let the second one run
+//! outside the transaction.
+
+use crate::net::lane::Lane;
+use crate::net::relay::Flow;
+use crate::txn::guard::Unguarded;
+use crate::wire::command::{Command, Reply};
+use crate::wire::frame::{HEADER_LEN, Header};
+use crate::wire::packet::execute::statement_id;
+use crate::wire::packet::login::change_user;
+
+use super::{Ask, Conversation, What};
+
+/// Where we are in the client's stream.
+#[derive(Debug, Default)]
+pub(super) struct Position {
+    /// Bytes of the frame under way that pass without a look.
+    skip: usize,
+    /// The next frame continues the packet under way.
+    continues: bool,
+}
+
+/// A command is looked at as a whole up to this length, and passes in pieces beyond.
+const WHOLE_MAX: usize = 64 << 10;
+
+/// What became of a command.
+pub(super) enum Step {
+    /// It went out, or was taken; look at the next one.
+    Next,
+    /// It has to wait for an answer or for more bytes.
+    Wait,
+}
+
+/// A command at the beginning of the lane.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request {
+    pub(super) command: Command,
+    /// Header and payload; more than what is pending if `whole` is false.
+    pub(super) frame_len: usize,
+    /// All of it is pending.
+    pub(super) whole: bool,
+}
+
+impl Request {
+    /// The payload from the command byte on, as far as it is pending.
+    pub(super) fn payload<'a>(&self, up: &'a Lane) -> &'a [u8] {
+        let pending = up.pending();
+        &pending[HEADER_LEN..self.frame_len.min(pending.len())]
+    }
+}
+
+impl Conversation {
+    /// Looks at what the client sent and lets go what may go.
+    pub(super) fn requests(&mut self, up: &mut Lane) -> Flow {
+        loop {
+            if self.bare {
+                up.release_all();
+                return Flow::Relay;
+            }
+            if self.event.is_some() {
+                return Flow::Relay;
+            }
+            if self.up.skip > 0 {
+                let len = self.up.skip.min(up.pending().len());
+                up.release(len);
+                self.up.skip -= len;
+                if self.up.skip > 0 {
+                    return Flow::Relay;
+                }
+            }
+            let Some(header) = Header::read(up.pending()) else { return Flow::Relay };
+            if self.up.continues || self.client_sends_data() {
+                self.pass(header);
+                continue;
+            }
+            match self.request(header, up) {
+                Step::Next => {}
+                Step::Wait => return Flow::Relay,
+            }
+        }
+    }
+
+    /// Bytes that are missing for a look at the frame would still be read.
+    pub(super) fn frame_fits(&self, up: &Lane) -> bool {
+        Header::read(up.pending()).is_some_and(|header| {
+            let len = header.frame_len();
+            len > up.pending().len() && len <= self.whole_max()
+        })
+    }
+
+    /// A guarded transaction needs all of a request for its journal.
+    fn whole_max(&self) -> usize {
+        match self.txn.as_ref().is_some_and(|txn| txn.guarded) {
+            true => WHOLE_MAX.max(self.deps.journal_bytes_max),
+            false => WHOLE_MAX,
+        }
+    }
+
+    /// The client's packets are no commands: a file, or an answer to an authentication request.
+    fn client_sends_data(&self) -> bool {
+        let asked = |ask: &Ask| matches!(ask, Ask::Client { what: What::ChangeUser { .. }, .. });
+        self.response.is_some_and(|response| response.is_infile())
+            || self.expected.front().is_some_and(|front| asked(&front.context))
+    }
+
+    /// Lets a whole frame pass without a look.
+    fn pass(&mut self, header: Header) {
+        self.up.skip = header.frame_len();
+        self.up.continues = header.continues();
+    }
+
+    fn request(&mut self, header: Header, up: &mut Lane) -> Step {
+        let pending = up.pending();
+        if header.len == 0 {
+            // No command at all. The server has its own answer to it.
+            self.up.skip = header.frame_len();
+            self.bare = true;
+            return Step::Next;
+        }
+        if pending.len() == HEADER_LEN || self.expected.is_full() {
+            return Step::Wait;
+        }
+        let command = Command(pending[HEADER_LEN]);
+        let whole = pending.len() >= header.frame_len() && !header.continues();
+        let request = Request { command, frame_len: header.frame_len(), whole };
+        if !whole && request.frame_len <= self.whole_max() && !header.continues() {
+            return Step::Wait;
+        }
+        if self.must_wait() {
+            return Step::Wait;
+        }
+        match command {
+            Command::QUERY => self.query(request, up),
+            Command::STMT_PREPARE => self.prepare(request, up),
+            Command::STMT_EXECUTE => self.execute(request, up),
+            Command::STMT_CLOSE => self.close(request, up),
+            Command::STMT_SEND_LONG_DATA => self.long_data(request, up),
+            Command::STMT_RESET => self.reset_statement(request, up),
+            _ => self.other(request, up),
+        }
+    }
+
+    /// An answer must be complete before anything else goes out.
+    fn must_wait(&self) -> bool {
+        let strict = |txn: &super::Txn| txn.guarded && !txn.plan.observe_only || !txn.open;
+        !self.expected.is_empty() && self.txn.as_ref().is_some_and(|txn| strict(txn))
+    }
+
+    fn other(&mut self, request: Request, up: &mut Lane) -> Step {
+        let payload = request.payload(up);
+        let what = match request.command {
+            Command::PING | Command::STATISTICS | Command::QUIT => What::Other,
+            Command::INIT_DB => What::Use(String::from_utf8_lossy(&payload[1..]).into()),
+            Command::RESET_CONNECTION => What::Reset,
+            Command::CHANGE_USER => match change_user(payload, self.capabilities) {
+                Ok((user, schema)) => What::ChangeUser {
+                    user: String::from_utf8_lossy(user).into(),
+                    schema: (!schema.is_empty()).then(|| String::from_utf8_lossy(schema).into()),
+                },
+                Err(_) => What::ChangeUser { user: "".into(), schema: None },
+            },
+            _ => What::Other,
+        };
+        let harmless = matches!(
+            request.command,
+            Command::PING
+                | Command::STATISTICS
+                | Command::QUIT
+                | Command::RESET_CONNECTION
+                | Command::CHANGE_USER
+        );
+        if !harmless {
+            self.unguard(Unguarded::Command, up);
+        }
+        self.send(request, what, 0, up);
+        Step::Next
+    }
+
+    /// Lets the request at the beginning of the lane go and expects its reply.
+    pub(super) fn send(&mut self, request: Request, what: What, tag: usize, up: &mut Lane) {
+        match request.command.reply() {
+            Reply::Nothing => {}
+            Reply::Unknown => {
+                self.lose("a command whose reply has no known end", up);
+                return;
+            }
+            _ => {
+                let sent = self.deps.clock.now();
+                self.expected.push(request.command, Ask::Client { what, sent, tag });
+            }
+        }
+        if let Some(header) = Header::read(up.pending()) {
+            self.pass(header);
+        }
+        let len = self.up.skip.min(up.pending().len());
+        up.release(len);
+        self.up.skip -= len;
+    }
+
+    /// The statement id of a COM_STMT_*.
+    pub(super) fn statement_of(request: Request, up: &Lane) -> Option<u32> {
+        statement_id(request.payload(up)).ok()
+    }
+}
