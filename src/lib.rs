@@ -52,6 +52,7 @@
 
 pub mod app;
 pub mod base;
+pub mod control;
 pub mod net;
 pub mod policy;
 pub mod session;

@@ -1,0 +1,3 @@
+//! Floor 8: how txguard itself is watched.
+
+pub mod http;
