@@ -14,12 +14,13 @@ use crate::base::tasks::Tasks;
 use crate::net::backend;
 use crate::session::{self, Deps, End, Session};
 
+use super::watch::BackendWatch;
+
 /// Accepts clients and serves each in a task of its own.
 pub(super) struct Acceptor {
     pub(super) listener: TcpListener,
     pub(super) deps: Arc<Deps>,
-    pub(super) backends: Arc<[String]>,
-    pub(super) connect_timeout: Duration,
+    pub(super) watch: Arc<BackendWatch>,
     pub(super) clients_max: usize,
     pub(super) tasks: Tasks,
 }
@@ -53,12 +54,11 @@ impl Acceptor {
             return;
         }
         let deps = self.deps.clone();
-        let backends = self.backends.clone();
-        let connect_timeout = self.connect_timeout;
+        let watch = self.watch.clone();
         let drain = self.tasks.token().clone();
         self.tasks.spawn(async move {
             let open = deps.metrics.connection(Side::Client);
-            serve(client, &backends, connect_timeout, deps, drain).await;
+            serve(client, &watch, deps, drain).await;
             drop(open);
         });
     }
@@ -66,8 +66,7 @@ impl Acceptor {
 
 async fn serve(
     client: TcpStream,
-    backends: &[String],
-    connect_timeout: Duration,
+    watch: &BackendWatch,
     deps: Arc<Deps>,
     drain: CancellationToken,
 ) {
@@ -76,13 +75,15 @@ async fn serve(
         tracing::debug!(peer, %error, "client left before it was served");
         return;
     }
-    let backend = match backend::connect(backends, connect_timeout).await {
-        Ok(backend) => backend,
+    let backend = match backend::connect(&watch.backends, watch.connect_timeout).await {
+        Ok(connected) => {
+            watch.down(&connected.failed);
+            watch.up(connected.place);
+            connected.stream
+        }
         Err(error) => {
             tracing::error!(peer, %error, "client turned away");
-            for _ in &error.answers {
-                deps.metrics.backend_connect_error();
-            }
+            watch.down(&error.failed);
             turn_away(client, Own::BackendUnreachable).await;
             return;
         }

@@ -9,12 +9,14 @@ use std::time::Duration;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::base::clock::{SharedClock, SystemClock};
 use crate::base::config::{Address, Config};
 use crate::base::metrics::Metrics;
 use crate::base::tasks::Tasks;
 use crate::base::types::TxnIds;
+use crate::control::http::{self, HttpState, Readiness};
 use crate::net::listen::listen;
 use crate::policy::Snapshot;
 use crate::session::{Deps, Recorder};
@@ -24,9 +26,13 @@ use crate::txn::journal::Budget;
 use crate::txn::replay::{Rule, Verified};
 
 use super::accept::Acceptor;
+use super::watch::BackendWatch;
 
 /// A transaction that takes this long is worth a record.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// How often dropped log lines are counted.
+const DROPPED_LINES_EVERY: Duration = Duration::from_secs(1);
 
 /// What may be replaced in tests.
 pub struct Parts {
@@ -45,6 +51,9 @@ impl Default for Parts {
 /// The program, ready to run: its sockets are bound and nothing is served yet.
 pub struct App {
     acceptor: Acceptor,
+    http: Option<TcpListener>,
+    readiness: Arc<Readiness>,
+    watch: Arc<BackendWatch>,
     // Sessions take their policies from here; a reload publishes the next snapshot.
     _policies: watch::Sender<Arc<Snapshot>>,
     tasks: Tasks,
@@ -66,6 +75,10 @@ impl App {
     /// Cancel safe: what was bound is closed again.
     pub async fn build(config: &Config, parts: Parts) -> Result<Self, ListenError> {
         let mysql = bind(&config.listen.mysql).await?;
+        let http = match &config.listen.http {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let seed = random();
         let (publish, policies) = watch::channel(Arc::new(Snapshot::compile(config, 1)));
         let limits = &config.limits;
@@ -74,7 +87,7 @@ impl App {
             ids: TxnIds::new(random()),
             oracle: LocalOracle::default(),
             classifier: Classifier::new(limits.statement_shapes as usize),
-            metrics: Metrics::new(),
+            metrics: Arc::new(Metrics::new()),
             recorder: Recorder::new(config.log.transactions, SLOW),
             rule: parts.rule,
             journals: Budget::new(saturating(limits.journal_total)),
@@ -84,20 +97,52 @@ impl App {
             policies,
         });
         let tasks = Tasks::default();
+        let backends: Arc<[String]> =
+            config.backend.addresses.iter().map(ToString::to_string).collect();
+        let readiness = Arc::new(Readiness::new(backends.iter().cloned()));
+        let watch = Arc::new(BackendWatch {
+            backends,
+            connect_timeout: config.backend.connect_timeout,
+            readiness: readiness.clone(),
+            metrics: deps.metrics.clone(),
+        });
         let acceptor = Acceptor {
             listener: mysql,
             deps,
-            backends: config.backend.addresses.iter().map(ToString::to_string).collect(),
-            connect_timeout: config.backend.connect_timeout,
+            watch: watch.clone(),
             clients_max: limits.clients as usize,
             tasks: tasks.clone(),
         };
-        Ok(Self { acceptor, _policies: publish, tasks })
+        Ok(Self { acceptor, http, readiness, watch, _policies: publish, tasks })
     }
 
     /// Where MySQL clients are served.
     pub fn mysql_address(&self) -> io::Result<SocketAddr> {
         self.acceptor.listener.local_addr()
+    }
+
+    /// Where `/metrics` and the health pages are served, if they are.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Publishes how many log lines were dropped, from now on.
+    pub fn count_dropped_lines(&self, dropped: ErrorCounter) {
+        let metrics = self.acceptor.deps.metrics.clone();
+        let stop = self.tasks.token().clone();
+        self.tasks.spawn(async move {
+            let mut seen = 0;
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(DROPPED_LINES_EVERY) => {}
+                }
+                let now = dropped.dropped_lines();
+                metrics.log_dropped((now - seen) as u64);
+                seen = now;
+            }
+        });
     }
 
     /// What sessions share; counters can be read here.
@@ -110,12 +155,27 @@ impl App {
     ///
     /// Not cancel safe: dropped in the middle, it cuts all connections.
     pub async fn run(self, stop: CancellationToken, drain: Duration) {
-        let Self { acceptor, _policies, tasks } = self;
+        let Self { acceptor, http, readiness, watch, _policies, tasks } = self;
+        let background = Tasks::default();
+        if let Some(listener) = http {
+            let state =
+                HttpState { metrics: acceptor.deps.metrics.clone(), readiness: readiness.clone() };
+            let token = background.token().clone();
+            background.spawn(async move {
+                if let Err(error) = http::serve(listener, state, token).await {
+                    tracing::error!(%error, "the HTTP server ended");
+                }
+            });
+        }
+        background.spawn(watch.run(background.token().clone()));
         acceptor.run(stop).await;
+        readiness.drain();
         tasks.cancel();
         if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
             tracing::warn!(sessions = tasks.len(), "open transactions were cut off");
         }
+        background.cancel();
+        background.wait().await;
     }
 }
 

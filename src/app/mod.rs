@@ -9,3 +9,4 @@ pub mod accept;
 pub mod build;
 pub mod cli;
 pub mod log;
+mod watch;

@@ -81,7 +81,7 @@ pub struct Deps {
     /// What statements do, by shape.
     pub classifier: Classifier,
     /// Counters.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// Where finished transactions are told.
     pub recorder: Recorder,
     /// What a replay sends and accepts; the product knows only `Verified`.

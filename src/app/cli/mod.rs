@@ -1,10 +1,20 @@
 //! The command line, one file per subcommand.
 
+pub mod check_config;
+pub mod config_print;
+pub mod errors;
 pub mod serve;
 
+mod columns;
+
+use std::io::{stderr, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// Exit code of everything that is wrong with the configuration.
+pub const EXIT_CONFIG: u8 = 2;
 
 /// A transparent MySQL-protocol transaction proxy for TiDB.
 #[derive(Debug, Parser)]
@@ -16,8 +26,31 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve MySQL clients.
+    /// Serve MySQL clients in front of a backend.
     Serve(serve::Serve),
+    /// Check a configuration file and say what it switches on.
+    CheckConfig {
+        /// The file.
+        file: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Work with the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// List txguard's own errors with cause and remedy.
+    Errors {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Write an annotated file with every key and its default.
+    Print,
 }
 
 /// Runs the program; the value is its exit code.
@@ -25,5 +58,19 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::CheckConfig { file, json } => {
+            check_config::run(&file, json, &mut stdout(), &mut stderr())
+        }
+        Command::Config(ConfigCommand::Print) => config_print::run(&mut stdout()),
+        Command::Errors { json } => errors::run(json, &mut stdout()),
+    }
+}
+
+/// Success, unless the output could not be written: a closed pipe is the reader's choice, not a
+/// failure of ours.
+fn written(result: std::io::Result<()>) -> ExitCode {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
     }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::app::build::{App, Parts};
 use crate::app::log;
 use crate::base::config::{Config, Problems};
 
-/// Exit code for mistakes in the configuration.
-pub(super) const EXIT_CONFIG: u8 = 2;
+use super::EXIT_CONFIG;
 
 /// Exit code for an address that can't be listened on.
 const EXIT_LISTEN: u8 = 3;
@@ -47,9 +47,10 @@ impl Serve {
             }
         };
         let writer = log::start(&config.log);
+        let dropped = writer.counter();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let code = match runtime {
-            Ok(runtime) => runtime.block_on(serve(&config)),
+            Ok(runtime) => runtime.block_on(serve(&config, dropped)),
             Err(error) => {
                 complain(&error);
                 ExitCode::FAILURE
@@ -68,7 +69,7 @@ impl Serve {
     }
 }
 
-async fn serve(config: &Config) -> ExitCode {
+async fn serve(config: &Config, dropped: ErrorCounter) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -84,6 +85,13 @@ async fn serve(config: &Config) -> ExitCode {
             config.backend.addresses.iter().map(ToString::to_string).collect();
         tracing::info!(%address, backends = backends.join(","), "serving MySQL clients");
     }
+    if let Some(address) = app.http_address() {
+        tracing::info!(%address, "serving /metrics, /healthz and /readyz");
+    }
+    if config.policies.is_empty() {
+        tracing::warn!("no policy: every connection is relayed bare");
+    }
+    app.count_dropped_lines(dropped);
     if !config.enabled {
         tracing::warn!("enabled = false: everything is relayed bare");
     }

@@ -20,7 +20,7 @@ pub struct Log {
 /// Which transactions get a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogTransactions {
-    /// Every one that spans more than one statement.
+    /// Every one; a single statement in autocommit mode is only counted.
     All,
     /// Those with something to tell: replayed, refused, unguarded, unknown, failed.
     #[default]
