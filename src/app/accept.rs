@@ -64,12 +64,7 @@ impl Acceptor {
     }
 }
 
-async fn serve(
-    client: TcpStream,
-    watch: &BackendWatch,
-    deps: Arc<Deps>,
-    drain: CancellationToken,
-) {
+async fn serve(client: TcpStream, watch: &BackendWatch, deps: Arc<Deps>, drain: CancellationToken) {
     let peer = client.peer_addr().map_or_else(|error| error.to_string(), |addr| addr.to_string());
     if let Err(error) = client.set_nodelay(true) {
         tracing::debug!(peer, %error, "client left before it was served");

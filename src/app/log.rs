@@ -33,11 +33,14 @@ impl Writer {
 
 /// Starts logging. `RUST_LOG` has precedence over the configured level.
 pub fn start(config: &Log) -> Writer {
-    let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true).finish(io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_MAX)
+        .lossy(true)
+        .finish(io::stderr());
     let dropped = writer.error_counter();
+    // The parser logs what it reads, and that is the application's business.
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(config.level.as_str()));
+        .unwrap_or_else(|_| EnvFilter::new(format!("{},sqlparser=off", config.level.as_str())));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // A second start in one process (tests) keeps the first subscriber.
     let _ = match config.format {

@@ -22,7 +22,6 @@ pub type SharedClock = Arc<dyn Clock>;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the place where time comes in")]
     fn now(&self) -> Instant {
         Instant::now()
     }

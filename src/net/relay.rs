@@ -336,9 +336,10 @@ mod tests {
             assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok() && all.3.is_ok());
             assert!(got_c == sent && got_b == sent);
         };
+        let mut plain = Plain;
         tokio::select! {
             () = talk => {}
-            stop = link.run(&mut Plain) => panic!("the relay stopped: {stop:?}"),
+            stop = link.run(&mut plain) => panic!("the relay stopped: {stop:?}"),
         }
     }
 
@@ -360,7 +361,8 @@ mod tests {
         backend.write_all(b"last words").await.expect("pipe");
         drop(backend);
         let mut got = vec![0; 10];
-        let (stop, read) = tokio::join!(link.run(&mut Plain), client.read_exact(&mut got));
+        let mut plain = Plain;
+        let (stop, read) = tokio::join!(link.run(&mut plain), client.read_exact(&mut got));
         assert_eq!((stop, read.is_ok()), (Stop::BackendGone, true));
         assert_eq!(got, b"last words");
     }

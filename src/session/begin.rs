@@ -65,8 +65,7 @@ impl Conversation {
 
     /// The text of a COM_QUERY.
     fn text_of<'a>(&self, request: Request, up: &'a Lane) -> Option<&'a [u8]> {
-        (request.command == crate::wire::command::Command::QUERY)
-            .then(|| &request.payload(up)[1..])
+        (request.command == crate::wire::command::Command::QUERY).then(|| &request.payload(up)[1..])
     }
 
     /// The plan for a transaction that begins now, by the policies in force now.

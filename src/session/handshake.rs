@@ -37,10 +37,7 @@ use super::{Conversation, Deps, End};
 const PACKET_MAX: usize = 64 << 10;
 
 /// Relays the login.
-pub(super) async fn login<C, B>(
-    link: &mut Link<C, B>,
-    deps: Arc<Deps>,
-) -> Result<Conversation, End>
+pub(super) async fn login<C, B>(link: &mut Link<C, B>, deps: Arc<Deps>) -> Result<Conversation, End>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
@@ -184,7 +181,8 @@ where
         }
     };
     let payload = &mut link.up.pending_mut()[HEADER_LEN..len];
-    let is_tls = matches!(Login::read(payload), Err(_) if payload.len() == 32);
+    // A request for TLS is the first 32 bytes of a login and nothing else.
+    let is_tls = payload.len() == 32 && Login::read(payload).is_err();
     Login::mask(payload).map_err(|_| End::Own(Own::ClientProtocol))?;
     if is_tls {
         return Err(End::Own(Own::ClientProtocol));
@@ -219,9 +217,7 @@ where
             link.flush_down().await.map_err(|_| End::ClientGone)?;
             match first {
                 Some(0x00) => {
-                    return status
-                        .and_then(Result::ok)
-                        .ok_or(End::Own(Own::BackendHandshake));
+                    return status.and_then(Result::ok).ok_or(End::Own(Own::BackendHandshake));
                 }
                 Some(0xFF) => return Err(End::Refused),
                 // "Fast authentication succeeded": OK follows, the client says nothing.

@@ -65,8 +65,8 @@ use crate::wire::response::Response;
 use crate::wire::status::Status;
 
 pub use self::handshake::own_error;
-pub use self::record::Recorder;
 use self::prepared::{Prepared, Statements};
+pub use self::record::Recorder;
 use self::request::Position;
 use self::walk::Walk;
 

@@ -72,9 +72,9 @@ impl Conversation {
 
     pub(super) fn execute(&mut self, request: Request, up: &mut Lane) -> Step {
         let id = Self::statement_of(request, up);
-        let Some((id, prepared)) = id.and_then(|id| {
-            self.statements.by_id.get(&id).map(|prepared| (id, prepared.clone()))
-        }) else {
+        let Some((id, prepared)) =
+            id.and_then(|id| self.statements.by_id.get(&id).map(|prepared| (id, prepared.clone())))
+        else {
             return self.execute_unknown(request, up);
         };
         if self.closes.contains(&id) {
@@ -230,8 +230,8 @@ impl Conversation {
     }
 
     pub(super) fn reset_statement(&mut self, request: Request, up: &mut Lane) -> Step {
-        if let Some(prepared) = Self::statement_of(request, up)
-            .and_then(|id| self.statements.by_id.get_mut(&id))
+        if let Some(prepared) =
+            Self::statement_of(request, up).and_then(|id| self.statements.by_id.get_mut(&id))
         {
             prepared.long_data = false;
         }

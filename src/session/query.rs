@@ -95,12 +95,7 @@ impl Conversation {
     }
 
     /// Is this text on the known-safe list? If not, the guard goes off.
-    fn admit_text(
-        &mut self,
-        request: Request,
-        scan: &Scan,
-        up: &mut Lane,
-    ) -> Option<(Role, bool)> {
+    fn admit_text(&mut self, request: Request, scan: &Scan, up: &mut Lane) -> Option<(Role, bool)> {
         if !self.is_guarded() {
             return None;
         }
@@ -177,7 +172,9 @@ fn may_turn_on_ansi_quotes(text: &[u8]) -> bool {
     const SUSPECTS: [&[u8]; 6] = [b"ansi", b"db2", b"maxdb", b"mssql", b"oracle", b"postgresql"];
     let has = |word: &[u8]| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
     let computed = text.iter().any(|byte| byte.is_ascii_digit() || *byte == b'(');
-    computed || text.iter().filter(|byte| **byte == b'@').count() > 2 || SUSPECTS.iter().any(|word| has(word))
+    computed
+        || text.iter().filter(|byte| **byte == b'@').count() > 2
+        || SUSPECTS.iter().any(|word| has(word))
 }
 
 /// The name behind USE, without its quotes.

@@ -101,8 +101,7 @@ where
             if entry.answer.is_none() {
                 break;
             }
-            let Some(request) = rule.resend(&entry, request).map(|bytes| bytes.into_owned())
-            else {
+            let Some(request) = rule.resend(&entry, request).map(|bytes| bytes.into_owned()) else {
                 continue;
             };
             let again = self.exchange(&request, entry.ordered).await?.answer;

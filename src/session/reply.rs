@@ -41,9 +41,8 @@ impl Conversation {
             };
             let (command, ours) = (front.command, matches!(front.context, Ask::Proxy(_)));
             let capabilities = self.capabilities;
-            let response = self
-                .response
-                .get_or_insert_with(|| Response::new(command.reply(), capabilities));
+            let response =
+                self.response.get_or_insert_with(|| Response::new(command.reply(), capabilities));
             let looked = match self.walk.look(down.pending(), response) {
                 Ok((Look::More, _)) => return Flow::Relay,
                 Ok(looked) => looked,
@@ -183,11 +182,7 @@ impl Conversation {
                 // The character set came in fields that were not read.
                 self.charset_plain = false;
             }
-            What::Begin { .. }
-            | What::Commit
-            | What::Other
-            | What::Rollback
-            | What::Statement => {}
+            What::Begin { .. } | What::Commit | What::Other | What::Rollback | What::Statement => {}
         }
     }
 

@@ -32,6 +32,6 @@ pub use scan::{Scan, scan};
 pub use shape::shape;
 pub use tag::{TagValues, comment_value, correct_column, traceparent, write_tag};
 pub use verb::{
-    BeginKind, BeginMode, CharsetWord, Completion, DdlKind, SetKind, Switch, Verb, is_plain_charset, is_plain_collation,
+    BeginKind, BeginMode, CharsetWord, Completion, DdlKind, SetKind, Switch, Verb,
+    is_plain_charset, is_plain_collation,
 };
-

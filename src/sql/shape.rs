@@ -174,10 +174,7 @@ impl Writer<'_> {
 
     /// Whether a number follows without a gap.
     fn signs_number(&self, at: usize) -> bool {
-        match self.text[at..] {
-            [b'0'..=b'9' | b'?', ..] | [b'.', b'0'..=b'9', ..] => true,
-            _ => false,
-        }
+        matches!(self.text[at..], [b'0'..=b'9' | b'?', ..] | [b'.', b'0'..=b'9', ..])
     }
 
     fn literal(&mut self, token: &Token, kind: Before) {

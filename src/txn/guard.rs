@@ -160,13 +160,8 @@ impl Guard {
 mod tests {
     use super::*;
 
-    const PLAIN: Execution = Execution {
-        statement: 1,
-        flags: 0,
-        has_params: true,
-        types_bound: true,
-        long_data: false,
-    };
+    const PLAIN: Execution =
+        Execution { statement: 1, flags: 0, has_params: true, types_bound: true, long_data: false };
 
     #[test]
     fn types_bound_within_the_transaction_are_replayed_with_it() {

@@ -115,10 +115,7 @@ impl Record {
     #[must_use]
     pub fn is_notable(&self, slow: Duration) -> bool {
         let ordinary = matches!(self.outcome, Outcome::Committed | Outcome::RolledBack);
-        !ordinary
-            || self.replay.is_some()
-            || self.unguarded.is_some()
-            || self.duration >= slow
+        !ordinary || self.replay.is_some() || self.unguarded.is_some() || self.duration >= slow
     }
 }
 

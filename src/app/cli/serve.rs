@@ -27,7 +27,12 @@ const DRAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Configuration file; `txguard config print` writes an annotated one.
-    #[arg(long, value_name = "FILE", conflicts_with = "backend", required_unless_present = "backend")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "backend",
+        required_unless_present = "backend"
+    )]
     config: Option<PathBuf>,
 
     /// Serve in front of this address with the recommended policy, without a file.

@@ -1,9 +1,9 @@
 //! `OK_Packet` (header 0x00, or 0xFE at the end of rows with `CLIENT_DEPRECATE_EOF`) and
 //! `EOF_Packet` (header 0xFE, shorter than nine bytes).
 
+use crate::wire::Malformed;
 use crate::wire::lenenc::{Reader, write_lenenc};
 use crate::wire::status::Status;
-use crate::wire::Malformed;
 
 /// The fields of an OK or EOF packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ mod tests {
         };
         let mut payload = Vec::new();
         ok.write(&mut payload);
-        assert_eq!(Ok::read(&payload), Result::Ok(ok));
+        assert_eq!(Ok::read(&payload).expect("an OK packet"), ok);
     }
 
     #[test]
