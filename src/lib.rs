@@ -60,3 +60,5 @@ pub mod sql;
 pub mod tso;
 pub mod txn;
 pub mod wire;
+#[cfg(feature = "demo")]
+pub mod embedded;
