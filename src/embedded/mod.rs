@@ -7,3 +7,4 @@
 //! loopback only.
 
 pub mod engine;
+pub mod front;
