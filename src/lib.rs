@@ -53,6 +53,8 @@
 pub mod app;
 pub mod base;
 pub mod control;
+#[cfg(feature = "demo")]
+pub mod embedded;
 pub mod net;
 pub mod policy;
 pub mod session;
@@ -60,5 +62,3 @@ pub mod sql;
 pub mod tso;
 pub mod txn;
 pub mod wire;
-#[cfg(feature = "demo")]
-pub mod embedded;

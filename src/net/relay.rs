@@ -82,6 +82,15 @@ where
     ///
     /// Cancel safe: nothing that was read is lost; call it again to go on.
     pub async fn run<T: Tap>(&mut self, tap: &mut T) -> Stop {
+        // What was held back before the relay was stopped may be free to go now.
+        if !self.down.pending().is_empty()
+            && tap.on_backend(&mut self.down, &mut self.up) == Flow::Stop
+        {
+            return Stop::Tap;
+        }
+        if !self.up.pending().is_empty() && tap.on_client(&mut self.up) == Flow::Stop {
+            return Stop::Tap;
+        }
         poll_fn(|cx| self.poll_run(cx, tap)).await
     }
 
@@ -248,13 +257,6 @@ where
             Poll::Pending
         })
         .await;
-    }
-
-    /// Splits the borrow for [`Self::client_gone`] beside work on the backend: true as soon as
-    /// the client's end of stream has been read.
-    #[must_use]
-    pub fn is_client_gone(&self) -> bool {
-        self.client_gone
     }
 }
 

@@ -14,6 +14,7 @@ use crate::wire::frame::{HEADER_LEN, Header};
 use crate::wire::packet::execute::Execute;
 use crate::wire::packet::prepare_ok::PrepareOk;
 
+use super::query::schema_name;
 use super::request::{Request, Step};
 use super::{Conversation, What};
 
@@ -61,7 +62,7 @@ impl Conversation {
             class,
             verb: if scan.multi || !request.whole { Verb::Other } else { scan.verb },
             changes_charset,
-            schema: None,
+            schema: (scan.verb == Verb::Use).then(|| schema_name(&text[scan.body..])),
             may_hide_set: scan.may_hide_set(),
             params: 0,
             long_data: false,

@@ -178,7 +178,7 @@ fn may_turn_on_ansi_quotes(text: &[u8]) -> bool {
 }
 
 /// The name behind USE, without its quotes.
-fn schema_name(statement: &[u8]) -> Box<str> {
+pub(super) fn schema_name(statement: &[u8]) -> Box<str> {
     let name = statement.get(3..).unwrap_or_default();
     let name = String::from_utf8_lossy(name);
     let name = name.trim().trim_end_matches(';').trim_end();

@@ -77,6 +77,8 @@ impl Deps {
     pub(super) fn metrics_replay(&self, outcome: ReplayOutcome, code: u16) {
         self.metrics.replay(
             match outcome {
+                ReplayOutcome::BackendLost => metrics::ReplayOutcome::BackendLost,
+                ReplayOutcome::ClientGone => metrics::ReplayOutcome::ClientGone,
                 ReplayOutcome::Exhausted => metrics::ReplayOutcome::Exhausted,
                 ReplayOutcome::Mismatch => metrics::ReplayOutcome::Mismatch,
                 ReplayOutcome::Observed => metrics::ReplayOutcome::Observed,

@@ -65,16 +65,22 @@ where
         let Conflict { code, frame, what, sent } = conflict;
         // The error to give back is the first one: it is what the client would have seen.
         let since = txn.conflict.get_or_insert((code, frame, now)).2;
+        // The answer that came proves an abort; until COMMIT goes out again nothing can commit.
+        txn.committing = false;
         loop {
             let spent = self.talk.deps.clock.now() - since;
             let Some(wait) = self.talk.next_attempt(&retry, spent) else {
                 return self.give_up(ReplayOutcome::Exhausted).await;
             };
-            self.wait(wait).await?;
-            match self.run_journal().await? {
-                Run::Equal => break,
-                Run::Conflict => {}
-                Run::Stop(outcome) => return self.give_up(outcome).await,
+            let run = match self.wait(wait).await {
+                Ok(()) => self.run_journal().await,
+                Err(end) => Err(end),
+            };
+            match run {
+                Ok(Run::Equal) => break,
+                Ok(Run::Conflict) => {}
+                Ok(Run::Stop(outcome)) => return self.give_up(outcome).await,
+                Err(end) => return Err(self.cut_off(end)),
             }
         }
         self.talk.resend(what, sent, &mut self.link.up);
@@ -166,6 +172,18 @@ where
         }
     }
 
+    /// One side is gone in the middle of a replay. Nothing has been committed, and a client that
+    /// is still there gets to know that.
+    fn cut_off(&mut self, end: End) -> End {
+        let outcome = match end {
+            End::ClientGone => ReplayOutcome::ClientGone,
+            _ => ReplayOutcome::BackendLost,
+        };
+        let code = self.talk.answer_with_original(outcome, &mut self.link.down);
+        self.talk.finish(Outcome::Conflict(code), &mut self.link.up);
+        end
+    }
+
     /// Gives the original error to the client, with no transaction open behind it.
     async fn give_up(&mut self, outcome: ReplayOutcome) -> Result<(), End> {
         // A first error that never reached the backend's ROLLBACK is answered all the same.
@@ -224,6 +242,9 @@ impl Conversation {
         debug_assert!(command.reply() == Reply::Results);
         let commits = entry.role == Role::Commit && matches!(what, What::Commit);
         self.fingerprint = Some(Fingerprint::new(self.deps.seed, entry.ordered));
+        if let Some(txn) = self.txn.as_mut() {
+            txn.committing = entry.role == Role::Commit;
+        }
         if commits {
             self.capture_before(up);
         }

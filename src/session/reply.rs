@@ -207,8 +207,10 @@ impl Conversation {
         let Some(expected) = self.expected.pop() else { return };
         let Ask::Client { what, sent, tag } = expected.context else { return };
         let ends = match self.txn.as_ref() {
-            Some(txn) if txn.open => Self::outcome_of_error(&what, code),
-            // BEGIN itself failed, or the statement that would have opened a transaction.
+            // With autocommit off the first statement may meet a conflict before any answer has
+            // said that a transaction is open.
+            Some(txn) if txn.open || !txn.explicit => Self::outcome_of_error(&what, code),
+            // BEGIN itself failed.
             _ => None,
         };
         let frame_len = self.correct_column(code, tag, frame_len, down);

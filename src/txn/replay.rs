@@ -46,6 +46,10 @@ impl Rule for Verified {
 /// How a replay ended, as metrics and records tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplayOutcome {
+    /// The backend connection ended meanwhile.
+    BackendLost,
+    /// The client left meanwhile.
+    ClientGone,
     /// No attempt or no time was left.
     Exhausted,
     /// An answer came out different.
@@ -63,6 +67,8 @@ impl ReplayOutcome {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::BackendLost => "backend_lost",
+            Self::ClientGone => "client_gone",
             Self::Exhausted => "exhausted",
             Self::Mismatch => "mismatch",
             Self::Observed => "observed",
