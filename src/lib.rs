@@ -2,7 +2,7 @@
 //!
 //! Applications keep driver, ORM and SQL and point at txguard. Every transaction gets an
 //! identity, its timestamps, and a verified replay when TiDB's optimistic concurrency control
-//! refuses it. This page is the map of the house; the module `manual` holds the prose.
+//! refuses it. This page is the map of the house; [`manual`] holds the prose.
 //!
 //! # Rooms, by floor
 //!
@@ -50,15 +50,30 @@
 //! - *commit point*: a command that ends a transaction by committing it.
 //! - *start_ts, commit_ts, TSO*: TiDB's timestamps; see `tso`.
 
-pub mod app;
+pub mod manual;
+
+// Floor 1
 pub mod base;
-pub mod control;
+
+// Floor 2
+pub mod sql;
+pub mod tso;
+pub mod wire;
+
+// Floor 3
 #[cfg(feature = "demo")]
 pub mod embedded;
 pub mod net;
 pub mod policy;
-pub mod session;
-pub mod sql;
-pub mod tso;
+
+// Floor 4
 pub mod txn;
-pub mod wire;
+
+// Floor 7
+pub mod session;
+
+// Floor 8
+pub mod control;
+
+// Floor 9
+pub mod app;

@@ -1,0 +1,70 @@
+//! Decisions, numbered and dated; code cites them as D-001 and so on.
+//!
+//! # D-001 The relay is one task with two lanes and a poll loop (2026-11-22)
+//!
+//! One task per client polls both sockets; a `Tap` looks at bytes in place and decides. Rejected:
+//! a task per direction (a lock or channel between them, and no order between a held answer and
+//! the command behind it); `tokio::io::copy_bidirectional` (can't hold or insert);
+//! a codec with owned packets (allocates per packet).
+//!
+//! # D-002 One backend connection per client, opened at once (2026-11-22)
+//!
+//! The server's own greeting and salt are relayed, so txguard needs no password and no user table,
+//! and session state is never shared. Non-goal: connection pooling.
+//!
+//! # D-003 Known-safe list instead of known-unsafe list (2026-11-22)
+//!
+//! A statement is replayable only if it parses and every function in it is on a list of functions
+//! that depend on arguments, data, clock or chance alone. What is unknown switches the guard off.
+//! The cost is a transaction that could have been replayed and isn't; the other way round the cost
+//! is somebody's money.
+//!
+//! # D-004 Clock and random functions are on the list (2026-11-22)
+//!
+//! `NOW()`, `UUID()`, `RAND()` differ from run to run, and the comparison of answers catches that
+//! wherever the client saw it. Marking them unsafe would give nothing and lose the common
+//! `INSERT … VALUES (…, NOW())`.
+//!
+//! # D-005 A request that met a conflict is re-sent through the relay (2026-11-22)
+//!
+//! A replay runs the journal unseen, then sends the last request as if the client had just sent
+//! it. COMMIT and a statement that met a deadlock are then one case, and a second conflict is
+//! handled like the first.
+//!
+//! # D-006 The error given back is the first one (2026-11-22)
+//!
+//! Later attempts may fail with another code or text. The client gets the bytes that TiDB answered
+//! first: it is what it would have seen without a proxy.
+//!
+//! # D-007 One-shot characteristics (2026-11-22)
+//!
+//! `SET TRANSACTION …` without scope holds for the next transaction only, and lies before its
+//! BEGIN, so a replay would run without it. Such a transaction is not guarded; nor is one behind a
+//! statement that may hide such a SET (CALL, EXECUTE of text, several statements in one packet).
+//!
+//! # D-008 Session tracking is relayed and not compared (2026-11-22)
+//!
+//! MariaDB's session state in OK packets may hold GTIDs, which differ in each run. Everything that
+//! could change session state switches the guard off by other rules.
+//!
+//! # D-009 xxh3 with a secret seed for fingerprints (2026-11-22)
+//!
+//! 128 bits per answer, seeded per process. Collisions by chance are out of reach; a client that
+//! wanted to prepare two answers with one hash doesn't know the seed, and would only betray its
+//! own transaction.
+//!
+//! # D-010 No probe connections to a backend that is up (2026-11-22)
+//!
+//! A connection that leaves before its login counts as an error of the host at MySQL and MariaDB
+//! (`max_connect_errors`), which then block txguard. What clients meet is the probe; only an
+//! address that is down is tried from the side.
+//!
+//! # D-011 Transaction ids without a system call (2026-11-22)
+//!
+//! UUIDv7 with a sub-millisecond counter that never repeats in a process, and hashed noise. Asking
+//! the system for random bytes at every BEGIN would be the most expensive step of it.
+//!
+//! # D-012 A BEGIN inside a transaction ends the guard for the next one (2026-11-22)
+//!
+//! It is a commit point for the transaction before and is replayed as such. The new transaction's
+//! first request lies in the old journal, so it runs unguarded, with that reason.
