@@ -63,6 +63,8 @@ pub mod wire;
 // Floor 3
 #[cfg(feature = "demo")]
 pub mod embedded;
+#[cfg(feature = "demo")]
+pub mod load;
 pub mod net;
 pub mod policy;
 
