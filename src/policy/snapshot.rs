@@ -228,7 +228,7 @@ mod tests {
         assert_eq!((plan.retry, plan.tag, plan.tso), (None, Tag::Comment, TsoMode::Off));
         assert!(plan.observe_only && !plan.is_bare());
         let retry = compile(RULES).plan("app", Some("bank")).retry.expect("payments retries");
-        assert_eq!((retry.attempts, retry.budget.as_secs()), (8, 5));
+        assert_eq!((retry.attempts, retry.budget.as_secs()), (30, 10));
     }
 
     use crate::policy::{Tag, TsoMode};

@@ -2,6 +2,8 @@
 
 pub mod check_config;
 pub mod config_print;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod errors;
 pub mod serve;
 
@@ -28,6 +30,9 @@ pub struct Cli {
 enum Command {
     /// Serve MySQL clients in front of a backend.
     Serve(serve::Serve),
+    /// Show write conflicts disappear, without a database.
+    #[cfg(feature = "demo")]
+    Demo(demo::Demo),
     /// Check a configuration file and say what it switches on.
     CheckConfig {
         /// The file.
@@ -58,6 +63,8 @@ enum ConfigCommand {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
+        #[cfg(feature = "demo")]
+        Command::Demo(demo) => demo.run(),
         Command::CheckConfig { file, json } => {
             check_config::run(&file, json, &mut stdout(), &mut stderr())
         }

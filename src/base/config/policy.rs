@@ -91,8 +91,8 @@ pub enum TsoMode {
 impl Default for Retry {
     fn default() -> Self {
         Self {
-            attempts: 8,
-            budget: Duration::from_secs(5),
+            attempts: 30,
+            budget: Duration::from_secs(10),
             // About one small transaction's time on TiDB.
             backoff: Duration::from_millis(2),
             backoff_max: Duration::from_millis(200),

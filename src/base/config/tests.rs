@@ -240,12 +240,12 @@ match = { users = ["app"] }
        |
     32 | retry = { attempts = 101, budget = "0s", backof = "1ms" }
        |                      ^^^
-       = write for example `attempts = 8`
+       = write for example `attempts = 30`
     txguard.toml:32:36: `budget` is 0s; it must lie between 1ms and 1h
        |
     32 | retry = { attempts = 101, budget = "0s", backof = "1ms" }
        |                                    ^^^^
-       = write for example `budget = "5s"`
+       = write for example `budget = "10s"`
     txguard.toml:32:42: unknown key `backof` in [[policy]] retry
        |
     32 | retry = { attempts = 101, budget = "0s", backof = "1ms" }
