@@ -1,0 +1,6 @@
+//! txguard before real servers: TiDB v7.5 and MariaDB 10.11. One binary, one module per topic.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod smoke;

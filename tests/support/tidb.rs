@@ -1,0 +1,77 @@
+//! A real TiDB, one for each test process: `TXGUARD_TEST_TIDB=HOST:PORT`, or the program named by
+//! `TXGUARD_TEST_TIDB_BIN`, or what `tests/lib/tidb-bin` builds.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use super::backend::Backend;
+
+/// The server ends when its standard input does, that is with this process.
+struct Running {
+    backend: Backend,
+    _stdin: Option<ChildStdin>,
+}
+
+/// The server, started at the first call.
+pub(crate) fn start() -> Result<Backend, String> {
+    static TIDB: OnceLock<Result<Running, String>> = OnceLock::new();
+    TIDB.get_or_init(launch).as_ref().map(|running| running.backend.clone()).map_err(Clone::clone)
+}
+
+fn launch() -> Result<Running, String> {
+    if let Ok(address) = std::env::var("TXGUARD_TEST_TIDB") {
+        let backend = Backend { address, is_tidb: true, outside: true };
+        return Ok(Running { backend, _stdin: None });
+    }
+    let binary = binary()?;
+    let folder = tempfile::tempdir().map_err(|error| format!("a folder for TiDB: {error}"))?;
+    let ready = folder.path().join("ready");
+    let mut child = Command::new(&binary)
+        .args(["--port", "0", "--watch-stdin", "--ready-file"])
+        .arg(&ready)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("TiDB ({}): {error}", binary.display()))?;
+    let stdin = child.stdin.take();
+    let port = wait_for_port(&ready, &mut child);
+    let backend = Backend { address: format!("127.0.0.1:{port}"), is_tidb: true, outside: false };
+    Ok(Running { backend, _stdin: stdin })
+}
+
+fn binary() -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os("TXGUARD_TEST_TIDB_BIN") {
+        return Ok(path.into());
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lib/tidb-bin");
+    if !script.exists() {
+        return Err("TiDB: neither TXGUARD_TEST_TIDB nor TXGUARD_TEST_TIDB_BIN is set".into());
+    }
+    let built = Command::new(&script)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("TiDB: {}: {error}", script.display()))?;
+    if !built.status.success() {
+        return Err("TiDB: tests/lib/tidb-bin could not build it".into());
+    }
+    Ok(String::from_utf8_lossy(&built.stdout).trim().into())
+}
+
+/// A server that is there and doesn't start is a failure, nothing to skip.
+#[allow(clippy::disallowed_methods, reason = "waits for another process")]
+fn wait_for_port(ready: &Path, child: &mut Child) -> u16 {
+    let end = Instant::now() + Duration::from_secs(120);
+    loop {
+        if let Ok(line) = std::fs::read_to_string(ready) {
+            let ports: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
+            return ports["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            panic!("TiDB ended at its start: {status}");
+        }
+        assert!(Instant::now() < end, "TiDB did not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
