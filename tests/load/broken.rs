@@ -1,0 +1,79 @@
+//! Two replay rules that look right and are not. The same loads must catch them: a check that
+//! passes these would prove nothing.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use txguard::app::build::Parts;
+use txguard::load::read_then_write::Shape;
+use txguard::load::{Mode, Report, read_then_write};
+use txguard::txn::fingerprint::Answer;
+use txguard::txn::journal::{Entry, Role};
+use txguard::txn::replay::{Rule, Verified};
+
+use crate::support::{Backend, Proxy, need, tidb};
+use crate::{POLICY, load, progress, turn};
+
+/// TiDB's own retry, until it was removed: only the writes, whatever they answer.
+struct WritesOnly;
+
+impl Rule for WritesOnly {
+    fn resend<'a>(&self, entry: &Entry, request: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        (entry.role != Role::Read).then_some(Cow::Borrowed(request))
+    }
+
+    fn accepts(&self, _: &Entry, _: &Answer) -> bool {
+        true
+    }
+}
+
+/// Everything again and every answer compared, but in pessimistic mode so that it doesn't conflict.
+struct Escalate;
+
+impl Rule for Escalate {
+    fn resend<'a>(&self, entry: &Entry, request: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        match entry.role {
+            Role::Begin => Some(Cow::Borrowed(b"\x03BEGIN PESSIMISTIC")),
+            Role::Commit | Role::Read | Role::Write => Verified.resend(entry, request),
+        }
+    }
+
+    fn accepts(&self, entry: &Entry, again: &Answer) -> bool {
+        Verified.accepts(entry, again)
+    }
+}
+
+/// Runs the load until it catches the rule, a bounded number of times.
+async fn caught(tidb: &Backend, rule: Arc<dyn Rule>, shape: Shape) -> Option<Report> {
+    let _turn = turn().await;
+    let parts = Parts { rule, ..Parts::default() };
+    let proxy = Proxy::start_with(tidb, POLICY, parts).await;
+    let address = proxy.address.to_string();
+    for _ in 0..5 {
+        let load = load(&address, Mode::Optimistic, 3);
+        let report = read_then_write::run(&load, shape, &progress())
+            .await
+            .expect("tables can be made and read");
+        println!("{report:?}");
+        if !report.is_correct() {
+            return Some(report);
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn replaying_only_the_writes_loses_updates() {
+    let tidb = need!(tidb::start());
+    let report =
+        caught(&tidb, Arc::new(WritesOnly), Shape::OneRow).await.expect("the load must notice");
+    assert!(report.sum < report.sum_expected, "updates are lost: {report:?}");
+}
+
+#[tokio::test]
+async fn escalating_to_pessimistic_loses_updates() {
+    let tidb = need!(tidb::start());
+    let shape = Shape::Crossed { rows: 2 };
+    let report = caught(&tidb, Arc::new(Escalate), shape).await.expect("the load must notice");
+    assert!(report.sum < report.sum_expected, "updates are lost: {report:?}");
+}
