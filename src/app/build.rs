@@ -31,8 +31,8 @@ use super::watch::BackendWatch;
 /// A transaction that takes this long is worth a record.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// How often dropped log lines are counted.
-const DROPPED_LINES_EVERY: Duration = Duration::from_secs(1);
+/// How often that is brought up to date which isn't counted where it happens.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// What may be replaced in tests.
 pub struct Parts {
@@ -127,20 +127,23 @@ impl App {
         self.http.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Publishes how many log lines were dropped, from now on.
-    pub fn count_dropped_lines(&self, dropped: ErrorCounter) {
+    /// Publishes what is not counted where it happens: dropped log lines and the size of all
+    /// journals.
+    pub fn publish(&self, dropped: ErrorCounter) {
         let metrics = self.acceptor.deps.metrics.clone();
+        let journals = self.acceptor.deps.journals.clone();
         let stop = self.tasks.token().clone();
         self.tasks.spawn(async move {
             let mut seen = 0;
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(DROPPED_LINES_EVERY) => {}
+                    () = tokio::time::sleep(PUBLISH_EVERY) => {}
                 }
                 let now = dropped.dropped_lines();
                 metrics.log_dropped((now - seen) as u64);
                 seen = now;
+                metrics.journals_hold(journals.used());
             }
         });
     }

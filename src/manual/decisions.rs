@@ -63,8 +63,3 @@
 //!
 //! UUIDv7 with a sub-millisecond counter that never repeats in a process, and hashed noise. Asking
 //! the system for random bytes at every BEGIN would be the most expensive step of it.
-//!
-//! # D-012 A BEGIN inside a transaction ends the guard for the next one (2026-11-22)
-//!
-//! It is a commit point for the transaction before and is replayed as such. The new transaction's
-//! first request lies in the old journal, so it runs unguarded, with that reason.

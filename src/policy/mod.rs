@@ -11,5 +11,5 @@ mod plan;
 mod schemas;
 mod snapshot;
 
-pub use plan::{Backoff, Plan, Retry, Tag, TsoMode};
+pub use plan::{Backoff, Plan, Retry, Tag, TagKeys, TsoMode};
 pub use snapshot::{Snapshot, UserPolicies};

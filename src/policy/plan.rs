@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::base::config::{Tag, TsoMode};
+pub use crate::base::config::{Tag, TagKeys, TsoMode};
 
 use crate::base::config::Policy;
 
@@ -16,6 +16,8 @@ pub struct Plan {
     pub retry: Option<Retry>,
     /// How statements carry the transaction's id.
     pub tag: Tag,
+    /// What the comment says.
+    pub tag_keys: TagKeys,
     /// Which timestamps are taken.
     pub tso: TsoMode,
     /// Decide, count and log, but act on nothing.
@@ -54,6 +56,7 @@ impl Plan {
             name: Self::BARE_NAME.into(),
             retry: None,
             tag: Tag::Off,
+            tag_keys: TagKeys::default(),
             tso: TsoMode::Off,
             observe_only: false,
         }
@@ -75,6 +78,7 @@ impl Plan {
             name: policy.name.get_ref().as_str().into(),
             retry,
             tag: policy.tag,
+            tag_keys: policy.tag_keys,
             tso: policy.tso,
             observe_only: policy.observe_only,
         }

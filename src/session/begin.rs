@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::net::lane::Lane;
 use crate::policy::{Plan, Tag, TsoMode};
 use crate::sql;
+use crate::txn::fingerprint::Fingerprint;
 use crate::txn::guard::Unguarded;
 use crate::txn::journal::Role;
 use crate::txn::replay::Attempts;
@@ -39,7 +40,12 @@ impl Conversation {
         let plan = self.plan();
         let traceparent = self.text_of(request, up).and_then(sql::traceparent);
         let next = Box::new(self.new_txn(plan, true, traceparent));
-        self.record(request, Role::Commit, true, up);
+        match self.is_guarded() {
+            true => self.record(request, Role::Commit, true, up),
+            // Nothing is recorded of the transaction before; the journal is the next one's.
+            false if next.guarded => self.record_first(request, up),
+            false => {}
+        }
         if let Some(txn) = self.txn.as_mut() {
             txn.committing = true;
         }
@@ -61,6 +67,13 @@ impl Conversation {
             self.inject(&alias, Injected::Alias, up);
         }
         Step::Next
+    }
+
+    /// Puts a BEGIN into the empty journal, for the transaction that it opens.
+    fn record_first(&mut self, request: Request, up: &Lane) {
+        if self.journal.push(request.payload(up), Role::Begin, true).is_ok() {
+            self.fingerprint = Some(Fingerprint::new(self.deps.seed, true));
+        }
     }
 
     /// The text of a COM_QUERY.

@@ -4,6 +4,7 @@
 use crate::base::error::{CommitError, StatementError};
 use crate::net::lane::Lane;
 use crate::policy::TsoMode;
+use crate::txn::fingerprint::Answer;
 use crate::txn::guard::Unguarded;
 use crate::txn::journal::Role;
 use crate::txn::record::{Outcome, Record, Timestamps};
@@ -123,9 +124,10 @@ impl Conversation {
         match (what, self.txn.as_mut()) {
             (What::Begin { next }, Some(_)) if next.is_some() => {
                 let next = next.take();
+                let begin = self.journal.last_answered();
                 self.finish(Outcome::Committed, up);
                 self.txn = next;
-                self.opened_next();
+                self.opened_next(begin);
             }
             (What::Commit | What::Rollback, Some(txn)) => {
                 // COMMIT AND CHAIN: a new transaction without a BEGIN of its own.
@@ -141,15 +143,22 @@ impl Conversation {
         }
     }
 
-    /// The transaction that a BEGIN inside another one opened. Its BEGIN is not in the journal,
-    /// which belonged to the one before.
-    fn opened_next(&mut self) {
-        if let Some(txn) = self.txn.as_mut() {
-            txn.open = true;
-            if txn.guarded {
-                txn.guarded = false;
-                txn.unguarded = Some(Unguarded::BeginNotSeen);
-            }
+    /// The transaction that a BEGIN inside another one opened. Its BEGIN was the last request of
+    /// the journal before.
+    fn opened_next(&mut self, begin: Option<(Vec<u8>, Answer)>) {
+        let Some(txn) = self.txn.as_mut() else { return };
+        txn.open = true;
+        if !txn.guarded {
+            return;
+        }
+        let recorded = begin.is_some_and(|(request, answer)| {
+            let pushed = self.journal.push(&request, Role::Begin, true).is_ok();
+            self.journal.answer(answer);
+            pushed
+        });
+        if !recorded {
+            txn.guarded = false;
+            txn.unguarded = Some(Unguarded::BeginNotSeen);
         }
     }
 

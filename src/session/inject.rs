@@ -1,6 +1,7 @@
 //! Statements of our own between the client's, and the tag before a text.
 
 use crate::net::lane::Lane;
+use crate::policy::{Plan, Tag};
 use crate::sql;
 use crate::wire::command::Command;
 use crate::wire::frame::{HEADER_LEN, Header, PAYLOAD_MAX, write_packet};
@@ -27,7 +28,7 @@ impl Conversation {
     /// Takes the transaction id out of the session alias again.
     pub(super) fn clear_alias(&mut self, up: &mut Lane) {
         let aliased = self.txn.as_ref().is_some_and(|txn| {
-            txn.plan.tag == crate::policy::Tag::Alias && txn.explicit && !txn.plan.observe_only
+            txn.plan.tag == Tag::Alias && txn.explicit && !txn.plan.observe_only
         });
         if aliased && self.is_tidb {
             self.inject("SET tidb_session_alias=''", Injected::Alias, up);
@@ -38,13 +39,23 @@ impl Conversation {
 /// The tag of a transaction's statements.
 pub(super) fn tag(txn: &Txn, out: &mut Vec<u8>) {
     out.clear();
+    let keys = txn.plan.tag_keys;
     let values = sql::TagValues {
-        attempt: Some(txn.attempts.current()),
-        traceparent: txn.traceparent.as_deref(),
-        tso: txn.hint,
-        txn: Some(txn.id),
+        attempt: keys.attempt.then_some(txn.attempts.current()),
+        policy: keys.policy.then_some(&*txn.plan.name),
+        traceparent: txn.traceparent.as_deref().filter(|_| keys.traceparent),
+        tso: txn.hint.filter(|_| keys.tso),
+        txn: keys.txn.then_some(txn.id),
     };
     values.write(out);
+}
+
+/// The tag of a prepared statement: only what never changes, as plan caches are keyed by the text.
+pub(super) fn constant_tag(plan: &Plan, out: &mut Vec<u8>) {
+    out.clear();
+    let constant = plan.tag == Tag::Comment && plan.tag_keys.policy && !plan.observe_only;
+    let policy = constant.then_some(&*plan.name);
+    sql::TagValues { policy, ..sql::TagValues::default() }.write(out);
 }
 
 /// Puts a tag before the text of the COM_QUERY at the beginning of the lane. A packet that would

@@ -67,8 +67,19 @@ impl Conversation {
             params: 0,
             long_data: false,
         };
-        self.send(request, What::Prepare(Box::new(prepared)), 0, up);
+        let tag = if scan.empty || !request.whole { 0 } else { self.tag_constant(request, up) };
+        let request = Request { frame_len: request.frame_len + tag, ..request };
+        self.send(request, What::Prepare(Box::new(prepared)), tag, up);
         Step::Next
+    }
+
+    fn tag_constant(&mut self, request: Request, up: &mut Lane) -> usize {
+        let plan = match &self.txn {
+            Some(txn) => txn.plan.clone(),
+            None => self.plan(),
+        };
+        super::inject::constant_tag(&plan, &mut self.scratch);
+        super::inject::splice(up, request.frame_len, &self.scratch)
     }
 
     pub(super) fn execute(&mut self, request: Request, up: &mut Lane) -> Step {

@@ -21,6 +21,8 @@ const TRACEPARENT_BYTES: usize = 55;
 pub struct TagValues<'a> {
     /// How often the transaction has been started, from 1.
     pub attempt: Option<u32>,
+    /// The policy.
+    pub policy: Option<&'a str>,
     /// The W3C trace context of the application.
     pub traceparent: Option<&'a str>,
     /// The timestamp, or a hint of it.
@@ -35,6 +37,7 @@ impl TagValues<'_> {
         let mut tag = Tag::new(out);
         // In the order of the keys.
         tag.pair("attempt", self.attempt.as_ref().map(|value| value as _));
+        tag.pair("policy", self.policy.as_ref().map(|value| value as _));
         tag.pair("traceparent", self.traceparent.as_ref().map(|value| value as _));
         tag.pair("tso", self.tso.as_ref().map(|value| value as _));
         tag.pair("txn", self.txn.as_ref().map(|value| value as _));

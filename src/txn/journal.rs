@@ -135,10 +135,11 @@ impl Journal {
         self.entries.get(index).map(|entry| (*entry, &self.bytes[entry.start..entry.end]))
     }
 
-    /// The entry that was pushed last.
+    /// A copy of the last request and its answer, if it has one.
     #[must_use]
-    pub fn last(&self) -> Option<&Entry> {
-        self.entries.last()
+    pub fn last_answered(&self) -> Option<(Vec<u8>, Answer)> {
+        let entry = self.entries.last()?;
+        Some((self.bytes[entry.start..entry.end].to_vec(), entry.answer?))
     }
 
     /// Number of requests.

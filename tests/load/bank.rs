@@ -32,7 +32,7 @@ async fn through_txguard(backend: &Backend, mode: Mode, code: &str) -> Report {
     check(&report);
     assert_eq!(report.conflicts_total(), 0, "{report:?}");
     let replays = proxy.replays(ReplayOutcome::Succeeded);
-    println!("{mode:?}: {} commits, {replays} replays of {code}, {report:?}", report.commits);
+    eprintln!("{mode:?}: {} commits, {replays} replays of {code}, {report:?}", report.commits);
     proxy.stop().await;
     report
 }
@@ -44,7 +44,7 @@ async fn optimistic_on_tidb() {
     let direct = run(&tidb.address, Mode::Optimistic, 3).await;
     check(&direct);
     let share = direct.conflicts_total() * 100 / (direct.conflicts_total() + direct.commits);
-    println!("direct: {share} % of transactions end in 9007: {direct:?}");
+    eprintln!("direct: {share} % of transactions end in 9007: {direct:?}");
     assert!(share >= 20, "without txguard the load collides: {direct:?}");
     assert!(direct.conflicts.contains_key(&9007), "{direct:?}");
     through_txguard(&tidb, Mode::Optimistic, "9007").await;

@@ -54,7 +54,7 @@ async fn caught(tidb: &Backend, rule: Arc<dyn Rule>, shape: Shape) -> Option<Rep
         let report = read_then_write::run(&load, shape, &progress())
             .await
             .expect("tables can be made and read");
-        println!("{report:?}");
+        eprintln!("{report:?}");
         if !report.is_correct() {
             return Some(report);
         }

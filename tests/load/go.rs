@@ -55,7 +55,7 @@ async fn prepare_execute_close_per_statement() {
 
     let schema = tidb.schema(&[]).await;
     let direct = bank(&binary, &tidb.address, &schema.name, "BEGIN OPTIMISTIC", 3).await;
-    println!("direct: {direct}");
+    eprintln!("direct: {direct}");
     check(&direct);
     assert!(direct["conflicts"]["9007"].as_u64() > Some(10), "{direct}");
 
@@ -64,7 +64,7 @@ async fn prepare_execute_close_per_statement() {
         let proxy = Proxy::start(&tidb, POLICY).await;
         let address = proxy.address.to_string();
         let report = bank(&binary, &address, &schema.name, begin, 10).await;
-        println!("{begin}: {report}");
+        eprintln!("{begin}: {report}");
         check(&report);
         assert_eq!(report["conflicts"], serde_json::json!({}), "{report}");
         assert!(report["commits"].as_u64() > Some(50), "{report}");

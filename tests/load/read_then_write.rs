@@ -22,7 +22,7 @@ async fn one_row_is_refused() {
     let _turn = turn().await;
     let proxy = Proxy::start(&tidb, POLICY).await;
     let report = run(&proxy.address.to_string(), Shape::OneRow).await;
-    println!("{report:?}");
+    eprintln!("{report:?}");
     assert!(report.is_correct(), "{report:?}");
     assert!(report.conflicts.get(&9007).is_some_and(|count| *count > 10), "{report:?}");
     assert!(proxy.replays(ReplayOutcome::Mismatch) > 10);
@@ -35,7 +35,7 @@ async fn crossed_rows_are_replayed_only_where_the_read_still_holds() {
     let _turn = turn().await;
     let proxy = Proxy::start(&tidb, POLICY).await;
     let report = run(&proxy.address.to_string(), Shape::Crossed { rows: 16 }).await;
-    println!("{report:?}");
+    eprintln!("{report:?}");
     assert!(report.is_correct(), "{report:?}");
     assert!(
         proxy.replays(ReplayOutcome::Succeeded) > 10,

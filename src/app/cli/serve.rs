@@ -93,10 +93,14 @@ async fn serve(config: &Config, dropped: ErrorCounter) -> ExitCode {
     if let Some(address) = app.http_address() {
         tracing::info!(%address, "serving /metrics, /healthz and /readyz");
     }
-    if config.policies.is_empty() {
-        tracing::warn!("no policy: every connection is relayed bare");
+    match config.policies.iter().any(|policy| policy.rule.is_everything()) {
+        true => {}
+        false if config.policies.is_empty() => {
+            tracing::warn!("no policy: every connection is relayed bare");
+        }
+        false => tracing::info!("what no policy matches is relayed bare"),
     }
-    app.count_dropped_lines(dropped);
+    app.publish(dropped);
     if !config.enabled {
         tracing::warn!("enabled = false: everything is relayed bare");
     }

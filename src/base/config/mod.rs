@@ -27,7 +27,7 @@ pub use backend::{Backend, PasswordSource, ServiceAccount};
 pub use limits::Limits;
 pub use listen::Listen;
 pub use log::{Log, LogFormat, LogLevel, LogTransactions};
-pub use policy::{Match, Policy, Retry, Tag, TsoMode};
+pub use policy::{Match, Policy, Retry, Tag, TagKeys, TsoMode};
 pub use problem::{Place, Problem, Problems};
 pub use tso::{Tso, TsoSource};
 pub use value::{Address, AddressError, Pattern};

@@ -14,8 +14,10 @@ use super::section::{Schema, Section};
 use super::value::Pattern;
 
 /// The keys of one policy.
-pub(super) const SCHEMA: Schema =
-    Schema { title: "[[policy]]", keys: &["name", "match", "retry", "tag", "tso", "observe_only"] };
+pub(super) const SCHEMA: Schema = Schema {
+    title: "[[policy]]",
+    keys: &["name", "match", "retry", "tag", "tag_keys", "tso", "observe_only"],
+};
 
 /// The keys of `match`.
 pub(super) const MATCH: Schema = Schema { title: "[[policy]] match", keys: &["users", "schemas"] };
@@ -35,6 +37,8 @@ pub struct Policy {
     pub retry: Option<Retry>,
     /// How statements carry the transaction's id.
     pub tag: Tag,
+    /// What the comment says.
+    pub tag_keys: TagKeys,
     /// Which timestamps are taken.
     pub tso: TsoMode,
     /// Decide and count, but act on nothing.
@@ -76,6 +80,28 @@ pub enum Tag {
     Off,
 }
 
+/// What a comment before a statement says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TagKeys {
+    /// The number of the run.
+    pub attempt: bool,
+    /// The name of the policy: the only key that prepared statements get, too, as it never changes
+    /// and so leaves plan caches alone.
+    pub policy: bool,
+    /// The application's trace context.
+    pub traceparent: bool,
+    /// The timestamp that was taken at BEGIN.
+    pub tso: bool,
+    /// The transaction's id.
+    pub txn: bool,
+}
+
+impl Default for TagKeys {
+    fn default() -> Self {
+        Self { attempt: true, policy: false, traceparent: true, tso: true, txn: true }
+    }
+}
+
 /// Which timestamps are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TsoMode {
@@ -109,6 +135,7 @@ impl Policy {
             rule: Match::default(),
             retry: Some(Retry::default()),
             tag: Tag::Comment,
+            tag_keys: TagKeys::default(),
             tso: TsoMode::Hint,
             observe_only: false,
         }
@@ -161,11 +188,12 @@ impl Policy {
             .value("tag", "true | false | \"alias\"")
             .map(Spanned::into_inner)
             .unwrap_or_default();
+        let tag_keys = TagKeys::read(&mut section);
         let modes = [("hint", TsoMode::Hint), ("exact", TsoMode::Exact), ("off", TsoMode::Off)];
         let tso = section.choice("tso", &modes, TsoMode::Off);
         let observe = section.value::<bool>("observe_only", "true");
         let observe_only = observe.as_ref().is_some_and(|read| *read.get_ref());
-        let policy = Self { name, rule, retry, tag, tso, observe_only };
+        let policy = Self { name, rule, retry, tag, tag_keys, tso, observe_only };
         if let (Some(read), true, true) = (&observe, observe_only, policy.is_bare()) {
             section.warning(
                 read.span(),
@@ -178,6 +206,39 @@ impl Policy {
         }
         section.finish(all);
         policy
+    }
+}
+
+impl TagKeys {
+    fn read(section: &mut Section<'_, '_>) -> Self {
+        const EXAMPLE: &str = "[\"attempt\", \"traceparent\", \"tso\", \"txn\"]";
+        let Some(list) = section.texts("tag_keys", EXAMPLE) else { return Self::default() };
+        let mut keys =
+            Self { attempt: false, policy: false, traceparent: false, tso: false, txn: false };
+        if list.get_ref().is_empty() {
+            section.error(list.span(), "`tag_keys` is empty", "write `tag = false` for no tag");
+        }
+        for written in list.into_inner() {
+            let (span, word) = (written.span(), written.into_inner());
+            let key = match word.as_str() {
+                "attempt" => &mut keys.attempt,
+                "policy" => &mut keys.policy,
+                "traceparent" => &mut keys.traceparent,
+                "tso" => &mut keys.tso,
+                "txn" => &mut keys.txn,
+                _ => {
+                    let text = format!("`tag_keys`: {word:?} is no key");
+                    let remedy = "keys are: attempt, policy, traceparent, tso, txn";
+                    section.error(span, text, remedy);
+                    continue;
+                }
+            };
+            if std::mem::replace(key, true) {
+                let text = format!("`tag_keys`: {word:?} is there twice");
+                section.error(span, text, "leave one out");
+            }
+        }
+        keys
     }
 }
 

@@ -563,3 +563,14 @@ proptest::proptest! {
         let _ = Config::parse(&text, "f").map_err(|problems| problems.to_string());
     }
 }
+
+#[test]
+fn tag_keys_are_checked_word_by_word() {
+    let text = "[[policy]]\nname = \"a\"\ntag = true\ntag_keys = [\"txn\", \"policy\"]\n";
+    let keys = Config::parse(text, "f.toml").expect("right").policies[0].tag_keys;
+    assert!(keys.txn && keys.policy && !keys.attempt && !keys.tso && !keys.traceparent);
+    let wrong = text.replace("\"policy\"", "\"user\", \"txn\"");
+    let problems = Config::parse(&wrong, "f.toml").expect_err("two mistakes").to_string();
+    assert!(problems.contains("f.toml:4:20: `tag_keys`: \"user\" is no key"), "{problems}");
+    assert!(problems.contains("f.toml:4:28: `tag_keys`: \"txn\" is there twice"), "{problems}");
+}

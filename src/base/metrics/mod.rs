@@ -202,14 +202,9 @@ impl Metrics {
         self.backend_connect_errors.inc();
     }
 
-    /// Journals grew by so many bytes.
-    pub fn journal_grew(&self, bytes: usize) {
-        self.journal_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
-    }
-
-    /// Journals gave back so many bytes.
-    pub fn journal_shrank(&self, bytes: usize) {
-        self.journal_bytes.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+    /// Journals hold so many bytes now.
+    pub fn journals_hold(&self, bytes: usize) {
+        self.journal_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Transactions so far that ended in this way.

@@ -52,8 +52,7 @@ fn counting_shows_in_the_text() {
     metrics.commit(Duration::from_millis(3));
     metrics.log_dropped(5);
     metrics.backend_connect_error();
-    metrics.journal_grew(100);
-    metrics.journal_shrank(40);
+    metrics.journals_hold(60);
     let text = metrics.render();
     for line in [
         "txguard_transactions_total{outcome=\"conflict\"} 1",
