@@ -173,13 +173,7 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    let len = loop {
-        match whole_packet(&link.up) {
-            Packet::Whole(len) => break len,
-            Packet::TooLong => return Err(End::Own(Own::ClientProtocol)),
-            Packet::Part => link.fill_up().await.map_err(|_| End::ClientGone)?,
-        }
-    };
+    let len = client_packet(link).await?;
     let payload = &mut link.up.pending_mut()[HEADER_LEN..len];
     // A request for TLS is the first 32 bytes of a login and nothing else.
     let is_tls = payload.len() == 32 && Login::read(payload).is_err();
@@ -233,15 +227,24 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    let len = loop {
+    let len = client_packet(link).await?;
+    link.up.release(len);
+    link.flush_up().await.map_err(|_| End::BackendGone)
+}
+
+/// Reads until a whole packet of the client is pending; its length with header.
+async fn client_packet<C, B>(link: &mut Link<C, B>) -> Result<usize, End>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
         match whole_packet(&link.up) {
-            Packet::Whole(len) => break len,
+            Packet::Whole(len) => return Ok(len),
             Packet::TooLong => return Err(End::Own(Own::ClientProtocol)),
             Packet::Part => link.fill_up().await.map_err(|_| End::ClientGone)?,
         }
-    };
-    link.up.release(len);
-    link.flush_up().await.map_err(|_| End::BackendGone)
+    }
 }
 
 enum Packet {
