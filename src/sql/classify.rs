@@ -310,7 +310,9 @@ impl Classifier {
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
         self.parses.fetch_add(1, Ordering::Relaxed);
-        let class = Arc::new(analyse::class(shape));
+        let Some(class) = analyse::class(shape).map(Arc::new) else {
+            return Arc::new(Class::unknown(Reason::Unparsable));
+        };
         self.keep(shape, Arc::clone(&class));
         class
     }

@@ -55,6 +55,7 @@ const ALLOWED: &[&str] = &[
     "avg",
     "bin",
     "bin_to_uuid",
+    "binary",
     "bit_and",
     "bit_count",
     "bit_length",
