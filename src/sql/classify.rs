@@ -256,7 +256,7 @@ impl Classifier {
         lexing: Lexing,
         scratch: &mut Vec<u8>,
     ) -> Arc<Class> {
-        if let Some(class) = without_parser(text, scan) {
+        if let Some(class) = without_parser(text, scan, lexing) {
             return Arc::new(class);
         }
         shape(text, lexing, scratch);
@@ -362,7 +362,7 @@ impl Classifier {
 }
 
 /// The class, where no parser is needed for it.
-fn without_parser(text: &[u8], scan: &Scan) -> Option<Class> {
+fn without_parser(text: &[u8], scan: &Scan, lexing: Lexing) -> Option<Class> {
     if scan.multi {
         return Some(Class::unknown(Reason::MultiStatement));
     }
@@ -371,7 +371,7 @@ fn without_parser(text: &[u8], scan: &Scan) -> Option<Class> {
     }
     let reason = match scan.verb {
         Verb::Select | Verb::With | Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete => {
-            return (text.len() > TEXT_BYTES_MAX).then(|| Class::unknown(Reason::TooLarge));
+            return refused_unread(text, lexing).map(Class::unknown);
         }
         Verb::Begin(_) | Verb::Commit(_) | Verb::Rollback(_) => None,
         Verb::Call => Some(Reason::Call),
@@ -388,6 +388,22 @@ fn without_parser(text: &[u8], scan: &Scan) -> Option<Class> {
         Verb::Use => Some(Reason::SchemaChange),
     };
     Some(Class::control(scan.verb, reason))
+}
+
+/// Why a query or DML isn't even given a shape.
+///
+/// Callers set the flags of [`Lexing`] also when they only suspect the mode. So a text that reads
+/// differently with the mode than without is refused, not read with it.
+fn refused_unread(text: &[u8], lexing: Lexing) -> Option<Reason> {
+    let ambiguous = lexing.ansi_quotes && text.contains(&b'"')
+        || lexing.no_backslash_escapes && text.contains(&b'\\');
+    if text.len() > TEXT_BYTES_MAX {
+        Some(Reason::TooLarge)
+    } else if ambiguous {
+        Some(Reason::Unparsable)
+    } else {
+        None
+    }
 }
 
 fn scan_reason(scan: &Scan) -> Option<Reason> {
