@@ -35,3 +35,6 @@ pub use verb::{
     BeginKind, BeginMode, CharsetWord, Completion, DdlKind, SetKind, Switch, Verb,
     is_plain_charset, is_plain_collation,
 };
+
+#[cfg(test)]
+mod tests;

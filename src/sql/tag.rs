@@ -182,7 +182,8 @@ fn trailing_comment(text: &[u8]) -> Option<&[u8]> {
     let length = text.len() - text.iter().rev().take_while(|byte| blank(byte)).count();
     let before = text[..length].strip_suffix(b"*/")?;
     let start = before.windows(2).rposition(|window| window == b"/*")?;
-    Some(&before[start + 2..])
+    let plain = lex::comment(text, start).is_some_and(|comment| comment.kind == Kind::Comment);
+    plain.then(|| &before[start + 2..])
 }
 
 /// The raw value of `key` in the inside of a comment.
@@ -254,5 +255,138 @@ fn is_traceparent(value: &[u8]) -> bool {
                 && !zero(parent)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::types::TxnIds;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn a_tag_is_sorted_and_encoded() {
+        let mut out = b"x".to_vec();
+        let length = write_tag(&mut out, &[("txn", &"a'*/b"), ("attempt", &2), ("!x", &1)]);
+        assert_eq!(String::from_utf8_lossy(&out), "x/*attempt='2',txn='a%27%2A%2Fb'*/ ");
+        assert_eq!(length, out.len() - 1);
+        out.clear();
+        assert_eq!(write_tag(&mut out, &[]), 0);
+        assert_eq!(write_tag(&mut out, &[("T!x", &1)]), 14);
+        assert_eq!(String::from_utf8_lossy(&out), "/*T%21x='1'*/ ");
+    }
+
+    #[test]
+    fn txguard_s_own_values_are_written_in_order() {
+        let txn = TxnIds::new(1).next(Duration::from_secs(1_700_000_000));
+        let mut out = Vec::new();
+        let values = TagValues {
+            attempt: Some(1),
+            policy: Some("orders"),
+            traceparent: Some(PARENT),
+            tso: Some(Tso(445_644_800_000_000_000)),
+            txn: Some(txn),
+        };
+        let length = values.write(&mut out);
+        let expected = format!(
+            "/*attempt='1',policy='orders',traceparent='{PARENT}',tso='445644800000000000',txn='{txn}'*/ "
+        );
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+        assert_eq!(length, expected.len());
+        assert_eq!(TagValues::default().write(&mut out), 0);
+        assert_eq!(out.len(), length);
+        assert_eq!(traceparent(&out), Some(PARENT));
+    }
+
+    #[test]
+    fn a_traceparent_is_found_before_and_behind() {
+        let comment = format!("/*action='a%20b',traceparent='{PARENT}',x='y'*/");
+        for text in [
+            format!("{comment} SELECT 1"),
+            format!(" /* hello */ -- x\n{comment}SELECT 1"),
+            format!("SELECT 1 {comment}"),
+            format!("SELECT 1{comment} ; \n"),
+            format!("SELECT /* a */ 1 /* b */ {comment}"),
+        ] {
+            assert_eq!(traceparent(text.as_bytes()), Some(PARENT), "{text}");
+        }
+        for text in [
+            String::from("SELECT 1"),
+            String::from("*/"),
+            String::from("/*/"),
+            format!("SELECT {comment} 1"),
+            format!("/*!{}", &comment[2..]),
+            format!("-- traceparent='{PARENT}'\nSELECT 1"),
+        ] {
+            assert_eq!(traceparent(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_valid_traceparents_count() {
+        let zero_trace = PARENT.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32));
+        let zero_parent = PARENT.replace("b7ad6b7169203331", &"0".repeat(16));
+        let bad = [
+            zero_trace,
+            zero_parent,
+            PARENT.to_uppercase(),
+            PARENT.replacen("00", "ff", 1),
+            PARENT.replace('-', "_"),
+            PARENT.replacen("00-", "000", 1),
+            format!("{PARENT}0"),
+            PARENT[1..].to_owned(),
+            String::new(),
+        ];
+        for value in bad {
+            let text = format!("/*traceparent='{value}'*/ SELECT 1");
+            assert_eq!(traceparent(text.as_bytes()), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn values_of_leading_comments_are_decoded() {
+        let of = |text: &'static str, key| comment_value(text.as_bytes(), key);
+        assert_eq!(
+            of("/*consistency='strong'*/ SELECT 1", "consistency").as_deref(),
+            Some("strong")
+        );
+        assert_eq!(of("/* a = 'x' , b='y%20z' */ SELECT 1", "b").as_deref(), Some("y z"));
+        assert_eq!(of("/*a='it\\'s'*/ SELECT 1", "a").as_deref(), Some("it's"));
+        assert_eq!(of("/*a='1'*/ /*b='2'*/ SELECT 1", "b").as_deref(), Some("2"));
+        assert_eq!(of("/* prose */ /*b='2'*/ SELECT 1", "b").as_deref(), Some("2"));
+        assert_eq!(of("/*a='%zz'*/ SELECT 1", "a"), None);
+        assert_eq!(of("/*a='%C3'*/ SELECT 1", "a"), None);
+        assert_eq!(of("/*a='1*/ SELECT 1", "a"), None);
+        assert_eq!(of("SELECT 1 /*a='1'*/", "a"), None);
+        assert_eq!(of("/*!a='1'*/ SELECT 1", "a"), None);
+        assert_eq!(of("/*+a='1'*/ SELECT 1", "a"), None);
+        assert_eq!(of("/*ab='1'*/ SELECT 1", "a"), None);
+    }
+
+    #[test]
+    fn a_syntax_error_s_column_loses_the_tag() {
+        let corrected = |text: &str, shift| {
+            let mut message = text.as_bytes().to_vec();
+            correct_column(&mut message, shift);
+            String::from_utf8(message).expect("text")
+        };
+        let message = "You have an error in your SQL syntax; check the manual that corresponds to \
+                       your TiDB version for the right syntax to use line 1 column 128 near \"x \
+                       line 1 column 9 near\" ";
+        assert_eq!(corrected(message, 100), message.replace("128", "28"));
+        assert_eq!(corrected(message, 128), message.replace("128", "0"));
+        for untouched in [
+            message.replace("line 1 column 128", "line 2 column 128"),
+            message.replace("column 128", "column 12"),
+            "near 'x' at line 1".to_owned(),
+            "line 1 column ".to_owned(),
+            "line 1 column 99999999999999999999999 near ".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(corrected(&untouched, 100), untouched);
+        }
     }
 }
