@@ -8,8 +8,8 @@
 //!          └────────────────────────────────────────┘
 //! ```
 //!
-//! [`Conversation`] sees every frame before it is released. It never waits; where something has
-//! to be waited for, it stops the relay with an [`Event`] and the session takes over with both
+//! `Conversation` sees every frame before it is released. It never waits; where something has
+//! to be waited for, it stops the relay with an `Event` and the session takes over with both
 //! streams in its hands.
 //!
 //! | file | what it does |
