@@ -97,6 +97,7 @@ where
     fn poll_run<T: Tap>(&mut self, cx: &mut Context<'_>, tap: &mut T) -> Poll<Stop> {
         loop {
             let mut moved = self.poll_flush(cx);
+            let gone = (self.client_gone, self.backend_gone);
             if self.client_gone {
                 return Poll::Ready(Stop::ClientGone);
             }
@@ -120,7 +121,8 @@ where
                     return Poll::Ready(Stop::Tap);
                 }
             }
-            if !moved {
+            // An end of stream wakes nobody a second time: look again at once.
+            if !moved && gone == (self.client_gone, self.backend_gone) {
                 return Poll::Pending;
             }
         }
