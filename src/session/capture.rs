@@ -4,17 +4,36 @@
 //! SELECT @@tidb_current_ts      start_ts; COMMIT resets what it disturbed
 //! COMMIT
 //! SELECT @@tidb_last_txn_info   {"start_ts": …, "commit_ts": …} of the last one that wrote
-//! DO 0                          ROW_COUNT() and FOUND_ROWS() as behind COMMIT
+//! DO 0                          ROW_COUNT() as behind COMMIT
 //! ```
+//!
+//! COMMIT leaves FOUND_ROWS() alone: it still tells the rows of the client's last result (TiDB
+//! `executor.recordSet.Next`), and each SELECT of ours would change that. So the last result of
+//! ours has as many rows as the client's: none (SHOW WARNINGS, in place of DO 0), one, or more
+//! (made by a recursive query). If they are too many, or not known, nothing is captured.
+
+use std::borrow::Cow;
 
 use crate::base::types::Tso;
 use crate::net::lane::Lane;
 use crate::txn::record::Timestamps;
+use crate::wire::command::Command;
 use crate::wire::lenenc::Reader;
+use crate::wire::response::Kind;
+use crate::wire::status::Status;
 
 use super::{Conversation, Injected};
 
+/// The longest result that is imitated: about 10 ms of TiDB's time, as much as it takes to have
+/// read so many rows.
+const FOUND_ROWS_MAX: u64 = 10_000;
+
 impl Conversation {
+    /// FOUND_ROWS() can be given its value back behind statements of ours.
+    pub(super) fn can_restore(&self) -> bool {
+        self.found_rows.is_some_and(|rows| rows <= FOUND_ROWS_MAX)
+    }
+
     pub(super) fn capture_before(&mut self, up: &mut Lane) {
         if self.wants_capture() {
             self.inject("SELECT @@tidb_current_ts", Injected::StartTs, up);
@@ -23,15 +42,38 @@ impl Conversation {
 
     pub(super) fn capture_behind(&mut self, up: &mut Lane) {
         if self.wants_capture() {
-            self.inject("SELECT @@tidb_last_txn_info", Injected::TxnInfo, up);
-            self.inject("DO 0", Injected::Restore, up);
+            let rows = self.found_rows.unwrap_or_default();
+            let (info, restore) = (last_txn_info(rows), if rows == 0 { SHOW } else { "DO 0" });
+            self.inject(&info, Injected::TxnInfo, up);
+            self.inject(restore, Injected::Restore, up);
         }
         self.clear_alias(up);
     }
 
-    /// A row of an injected SELECT: its only column.
+    /// Hot path: keeps FOUND_ROWS() for the client's results. `status` is that of a result's end.
+    #[inline]
+    pub(super) fn count_rows(&mut self, kind: Kind, status: Option<Status>) {
+        match (kind, status) {
+            (Kind::Row, _) => self.rows += 1,
+            (Kind::RowsEnd | Kind::ColumnsEnd, Some(status)) => {
+                let rows = std::mem::take(&mut self.rows);
+                let command = self.expected.front().map(|front| front.command);
+                if matches!(command, Some(Command::QUERY | Command::STMT_EXECUTE)) {
+                    let whole = !status.has(Status::CURSOR_EXISTS);
+                    self.found_rows = whole.then_some(rows);
+                }
+            }
+            // An error in place of the end: FOUND_ROWS() stays.
+            (Kind::Err, _) => self.rows = 0,
+            _ => {}
+        }
+    }
+
+    /// A row of an injected SELECT; its only column has a value in one of them.
     pub(super) fn capture_row(&mut self, payload: &[u8]) {
-        self.captured = Reader::new(payload).lenenc_bytes().ok().map(Into::into);
+        if self.captured.is_none() {
+            self.captured = Reader::new(payload).lenenc_bytes().ok().map(Into::into);
+        }
     }
 
     /// The reply to a statement of ours is complete.
@@ -52,6 +94,23 @@ impl Conversation {
                 }
             }
         }
+    }
+}
+
+/// No rows, and a ROW_COUNT() of 0 behind it.
+const SHOW: &str = "SHOW WARNINGS";
+
+/// A query for `@@tidb_last_txn_info` whose result has so many rows (at least one).
+fn last_txn_info(rows: u64) -> Cow<'static, str> {
+    match rows {
+        0 | 1 => "SELECT @@tidb_last_txn_info".into(),
+        // Each row has two children: a recursion as deep as the number has bits.
+        _ => format!(
+            "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i*2+b FROM n \
+             JOIN (SELECT 0 AS b UNION ALL SELECT 1) c WHERE i*2+b<={rows}) \
+             SELECT IF(i=1,@@tidb_last_txn_info,NULL) FROM n"
+        )
+        .into(),
     }
 }
 

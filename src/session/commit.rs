@@ -47,6 +47,7 @@ impl Conversation {
 
     pub(super) fn wants_capture(&self) -> bool {
         self.is_tidb
+            && self.can_restore()
             && self.txn.as_ref().is_some_and(|txn| {
                 txn.explicit && txn.plan.tso == TsoMode::Exact && !txn.plan.observe_only
             })

@@ -115,6 +115,8 @@ where
         closes: Vec::new(),
         fingerprint: None,
         captured: None,
+        found_rows: Some(0),
+        rows: 0,
         finishing: None,
         event: None,
         draining: false,

@@ -244,6 +244,10 @@ struct Conversation {
     fingerprint: Option<Fingerprint>,
     /// A value that an injected SELECT is bringing.
     captured: Option<Box<[u8]>>,
+    /// What FOUND_ROWS() says to the client; `None` after a cursor, whose rows were not seen.
+    found_rows: Option<u64>,
+    /// Rows of the answer under way.
+    rows: u64,
     /// A finished transaction that waits for its timestamps.
     finishing: Option<(Record, Option<Tso>)>,
     event: Option<Event>,

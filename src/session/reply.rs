@@ -90,6 +90,9 @@ impl Conversation {
                         fingerprint.pieces_end();
                     }
                 }
+                if ends {
+                    self.count_rows(kind, seen.status);
+                }
                 down.release(len);
                 if seen.ends {
                     self.reply_ends(seen, up);
@@ -112,6 +115,7 @@ impl Conversation {
         if kind == Kind::Infile {
             self.unguard(Unguarded::Infile, up);
         }
+        self.count_rows(kind, seen.status);
         if let Some(code) = seen.error {
             return self.take_error(code, frame_len, seen, down, up);
         }
@@ -190,6 +194,7 @@ impl Conversation {
     fn session_reset(&mut self) {
         self.statements.clear();
         self.closes.clear();
+        self.found_rows = Some(0);
         self.one_shot = false;
         self.lexing.ansi_quotes = false;
     }
