@@ -1032,6 +1032,39 @@ pub(crate) const CORPUS: &[Dialogue] = &[
             Query("SELECT /*+ MAX_EXECUTION_TIME(1000) */ v FROM kv WHERE id = 1"),
         ],
     ),
+    tidb(
+        "COMMIT fails",
+        &[
+            Query("SELECT 1"),
+            Query("BEGIN OPTIMISTIC"),
+            Query("INSERT INTO types (id) VALUES (1)"),
+            Query("COMMIT"),
+            Query("SELECT ROW_COUNT(), FOUND_ROWS()"),
+            Query("BEGIN OPTIMISTIC"),
+            Query("INSERT INTO types (id) VALUES (1)"),
+            Query("BEGIN"),
+            Query("COMMIT"),
+            Query("SELECT 1"),
+        ],
+    ),
+    tidb(
+        "the warnings of a COMMIT that failed",
+        &[
+            Query("BEGIN OPTIMISTIC"),
+            Query("INSERT INTO types (id) VALUES (1)"),
+            Query("COMMIT"),
+            Query("SHOW WARNINGS"),
+        ],
+    ),
+    tidb(
+        "the warnings of a BEGIN that failed",
+        &[
+            Query("BEGIN OPTIMISTIC"),
+            Query("INSERT INTO types (id) VALUES (1)"),
+            Query("BEGIN"),
+            Query("SHOW ERRORS"),
+        ],
+    ),
     both(
         "BEGIN within a transaction",
         &[

@@ -5,4 +5,5 @@ mod support;
 
 mod corpus;
 mod smoke;
+mod track;
 mod transparent;
