@@ -38,6 +38,8 @@ struct Within {
     left: usize,
     /// Another frame of the same packet follows.
     continues: bool,
+    /// The reply is complete with this packet.
+    ends_reply: bool,
 }
 
 /// Position in the stream of replies.
@@ -55,7 +57,9 @@ impl Walk {
         response: &mut Response,
     ) -> Result<(Look, Seen), Malformed> {
         if let Some(within) = self.within {
-            return Ok((self.look_within(pending, within), Seen::default()));
+            let look = self.look_within(pending, within);
+            let ends = within.ends_reply && self.within.is_none();
+            return Ok((look, Seen { ends, ..Seen::default() }));
         }
         let Some(header) = Header::read(pending) else { return Ok((Look::More, Seen::default())) };
         if header.len > 0 && pending.len() == HEADER_LEN {
@@ -75,31 +79,36 @@ impl Walk {
                 false => Ok((Look::More, Seen::default())),
             };
         }
-        let seen = response.advance(kind, &pending[HEADER_LEN..pending.len().min(frame_len)])?;
+        let mut seen =
+            response.advance(kind, &pending[HEADER_LEN..pending.len().min(frame_len)])?;
         let len = pending.len().min(frame_len);
-        self.enter(kind, frame_len - len, header.continues());
+        // The reply ends with the last piece, not with the first.
+        let ends_reply = std::mem::take(&mut seen.ends);
+        let (left, continues) = (frame_len - len, header.continues());
+        self.enter(Within { kind, left, continues, ends_reply });
         Ok((Look::Piece { kind, header: HEADER_LEN, len, ends: false }, seen))
     }
 
     fn look_within(&mut self, pending: &[u8], within: Within) -> Look {
-        let Within { kind, left, continues } = within;
+        let Within { kind, left, .. } = within;
         if left > 0 {
             let len = pending.len().min(left);
             if len == 0 {
                 return Look::More;
             }
-            self.enter(kind, left - len, continues);
+            self.enter(Within { left: left - len, ..within });
             return Look::Piece { kind, header: 0, len, ends: self.within.is_none() };
         }
         // A frame of 16 MiB is through; the next one goes on with the same packet.
         let Some(header) = Header::read(pending) else { return Look::More };
         let len = pending.len().min(header.frame_len());
-        self.enter(kind, header.frame_len() - len, header.continues());
+        let left = header.frame_len() - len;
+        self.enter(Within { left, continues: header.continues(), ..within });
         Look::Piece { kind, header: HEADER_LEN, len, ends: self.within.is_none() }
     }
 
-    fn enter(&mut self, kind: Kind, left: usize, continues: bool) {
-        self.within = (left > 0 || continues).then_some(Within { kind, left, continues });
+    fn enter(&mut self, within: Within) {
+        self.within = (within.left > 0 || within.continues).then_some(within);
     }
 }
 
@@ -154,6 +163,32 @@ mod tests {
         assert_eq!(whole.len(), 6);
         for chunk in [1, 2, 3, 7, 100] {
             assert_eq!(walk(&bytes, chunk, Reply::Results), whole, "chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn a_reply_ends_with_the_last_piece_of_its_last_packet() {
+        let new = Capabilities(Capabilities::DEPRECATE_EOF);
+        let (text, columns) =
+            (&[b"Uptime: 1"][..], &[&b"\0\0\0\0\0\x01\0\0\0\0\0\0"[..], b"def"][..]);
+        for (reply, packets) in [
+            (Reply::Text, text.iter().map(|text| &text[..]).collect()),
+            (Reply::Prepare, columns.to_vec()),
+        ] {
+            let mut bytes = Vec::new();
+            for packet in packets {
+                write_packet(&mut bytes, 1, packet);
+            }
+            let (mut response, mut walk) = (Response::new(reply, new), Walk::default());
+            let (mut start, mut end) = (0, 0);
+            while start < bytes.len() {
+                let (look, seen) = walk.look(&bytes[start..end], &mut response).expect("legal");
+                match look {
+                    Look::More => end += 1,
+                    Look::Packet { frame_len: len, .. } | Look::Piece { len, .. } => start += len,
+                }
+                assert_eq!(seen.ends, start == bytes.len(), "{start} of {}", bytes.len());
+            }
         }
     }
 
