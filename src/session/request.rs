@@ -129,6 +129,10 @@ impl Conversation {
         if !whole && request.frame_len <= self.whole_max() && !header.continues() {
             return Step::Wait;
         }
+        // Of what passes in pieces enough must be there to tell what it is.
+        if pending.len() < request.frame_len.min(WHOLE_MAX) {
+            return Step::Wait;
+        }
         if self.must_wait() {
             return Step::Wait;
         }
