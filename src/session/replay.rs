@@ -12,6 +12,9 @@
 //! can be seen by the client; if it is given up, the client gets its original error and a
 //! connection without a transaction, as if there were no proxy.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -147,7 +150,7 @@ where
                 .map_err(|_| End::BackendGone)?;
             match look {
                 Look::More => {
-                    self.link.fill_down().await.map_err(|_| End::BackendGone)?;
+                    self.fill_down().await?;
                     continue;
                 }
                 Look::Piece { kind, header, len, ends } => {
@@ -170,6 +173,19 @@ where
                 return Ok(Replied { answer: fingerprint.finish(), warnings });
             }
         }
+    }
+
+    /// Reads more from the backend, unless the client leaves: nobody needs the replay then.
+    async fn fill_down(&mut self) -> Result<(), End> {
+        let link = &mut self.link;
+        // Both futures keep nothing over a poll, so they can be made anew for each.
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = pin!(link.fill_down()).poll(cx) {
+                return Poll::Ready(done.map_err(|_| End::BackendGone));
+            }
+            pin!(link.client_gone()).poll(cx).map(|()| Err(End::ClientGone))
+        })
+        .await
     }
 
     /// One side is gone in the middle of a replay. Nothing has been committed, and a client that
