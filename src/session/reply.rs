@@ -219,7 +219,10 @@ impl Conversation {
             _ => None,
         };
         let frame_len = self.correct_column(code, tag, frame_len, down);
-        if matches!(ends, Some(Outcome::Conflict(_))) && self.is_guarded() && !seen.partial {
+        // Only what is in the journal can be sent again.
+        let recorded = self.fingerprint.is_some() || self.observes();
+        let replayable = self.is_guarded() && recorded && !seen.partial;
+        if matches!(ends, Some(Outcome::Conflict(_))) && replayable {
             if self.observes() {
                 self.deps.metrics_replay(ReplayOutcome::Observed, code);
             } else {
