@@ -305,6 +305,7 @@ where
                 () = drain.cancelled(), if !self.talk.draining => {
                     self.talk.draining = true;
                     if self.talk.is_idle() {
+                        let _ = self.link.flush_down().await;
                         return End::Drained;
                     }
                     continue;
@@ -319,6 +320,10 @@ where
                         if let Err(end) = self.replay(*conflict).await {
                             let _ = self.link.flush_down().await;
                             return end;
+                        }
+                        if self.talk.draining && self.talk.is_idle() {
+                            let _ = self.link.flush_down().await;
+                            return End::Drained;
                         }
                     }
                     Some(Event::Drained) => {

@@ -76,6 +76,7 @@ impl Conversation {
             if let Some(Expected { context: Ask::Proxy(what), .. }) = self.expected.pop() {
                 self.captured(what);
             }
+            self.drain_if_idle();
         }
     }
 
