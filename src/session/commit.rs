@@ -126,7 +126,10 @@ impl Conversation {
             (What::Begin { next }, Some(_)) if next.is_some() => {
                 let next = next.take();
                 let begin = self.journal.last_answered();
-                self.finish(Outcome::Committed, up);
+                match self.txn.as_ref().is_some_and(|txn| txn.open) {
+                    true => self.finish(Outcome::Committed, up),
+                    false => self.forget(up),
+                }
                 self.txn = next;
                 self.opened_next(begin);
             }
@@ -163,15 +166,20 @@ impl Conversation {
         }
     }
 
+    /// There was no transaction after all.
+    pub(super) fn forget(&mut self, up: &mut Lane) {
+        self.txn = None;
+        self.journal.clear();
+        self.fingerprint = None;
+        self.flush_closes(up);
+    }
+
     /// Flags say that no transaction is open behind the answer to `what`.
     pub(super) fn closed(&mut self, what: &What, up: &mut Lane) {
         let Some(txn) = self.txn.as_ref() else { return };
         if !txn.open {
             // With autocommit off: this statement did not open one.
-            self.txn = None;
-            self.journal.clear();
-            self.fingerprint = None;
-            self.flush_closes(up);
+            self.forget(up);
             return;
         }
         let outcome = match what {

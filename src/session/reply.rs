@@ -252,11 +252,13 @@ impl Conversation {
                 self.status.0 &= !Status::IN_TRANS;
                 self.finish(outcome, up);
             }
-            (None, Some(txn)) if !txn.open => {
-                self.txn = None;
-                self.journal.clear();
-                self.flush_closes(up);
+            (None, Some(txn)) if !txn.open && txn.explicit => {
+                self.forget(up);
             }
+            // With autocommit off a statement that failed may have opened the transaction: the
+            // next flags tell. Which snapshot the error was read from isn't known, so there is
+            // nothing to compare a second run with.
+            (None, Some(txn)) if !txn.open => self.unguard(Unguarded::BeginNotSeen, up),
             (None, _) => {}
         }
     }
