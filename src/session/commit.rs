@@ -75,7 +75,7 @@ impl Conversation {
         self.journal.clear();
         self.fingerprint = None;
         self.flush_closes(up);
-        self.one_shot = false;
+        self.one_shot = std::mem::take(&mut self.one_shot_behind);
         let record = Record {
             txn: txn.id,
             policy: txn.plan.name.clone(),

@@ -102,6 +102,7 @@ where
         },
         charset_plain: is_plain_collation(who.collation),
         one_shot: false,
+        one_shot_behind: false,
         bare,
         up: Position::default(),
         walk: Walk::default(),

@@ -225,6 +225,8 @@ struct Conversation {
     charset_plain: bool,
     /// Something that holds for the next transaction only may have been set.
     one_shot: bool,
+    /// The same, by something within the transaction that is open: it may have committed first.
+    one_shot_behind: bool,
     /// Nothing is looked at any more: policies are off, or the protocol was not understood.
     bare: bool,
     /// The client's stream carries data, not commands (LOCAL INFILE, authentication).

@@ -131,7 +131,7 @@ impl Conversation {
     /// The statement was prepared before txguard looked, or never.
     fn execute_unknown(&mut self, request: Request, up: &mut Lane) -> Step {
         self.unguard(Unguarded::StatementUnknown, up);
-        self.one_shot = true;
+        self.may_be_one_shot();
         let what = if self.txn.is_some() { What::Statement } else { What::Other };
         self.send(request, what, 0, up);
         Step::Next
@@ -182,11 +182,15 @@ impl Conversation {
     fn note_prepared_effects(&mut self, prepared: &Prepared) -> What {
         if let Verb::Set(kind) = prepared.verb {
             // The words of the text are gone; the careful answer to each of them is the same.
-            self.one_shot |= kind.next_transaction || kind.statement;
+            if kind.next_transaction || kind.statement {
+                self.may_be_one_shot();
+            }
             self.lexing.ansi_quotes |= kind.sql_mode;
             self.charset_plain &= !prepared.changes_charset;
         }
-        self.one_shot |= prepared.may_hide_set;
+        if prepared.may_hide_set {
+            self.may_be_one_shot();
+        }
         match (&prepared.schema, self.txn.is_some()) {
             (Some(schema), _) => What::Use(schema.clone()),
             (None, true) => What::Statement,

@@ -123,7 +123,7 @@ impl Conversation {
         if scan.may_hide_set() || !request.whole && !is_plain_write(scan.verb) {
             // A statement that we can't see into: it may have changed how later texts read, or
             // may hold a SET TRANSACTION for the next transaction.
-            self.one_shot = true;
+            self.may_be_one_shot();
         }
         match scan.verb {
             Verb::Use if !scan.multi => What::Use(schema_name(&text[scan.body..])),
@@ -132,9 +132,17 @@ impl Conversation {
         }
     }
 
+    /// Something that holds for the next transaction only may have been set.
+    pub(super) fn may_be_one_shot(&mut self) {
+        match self.txn.as_ref().is_some_and(|txn| txn.open) {
+            true => self.one_shot_behind = true,
+            false => self.one_shot = true,
+        }
+    }
+
     pub(super) fn note_set(&mut self, kind: SetKind, text: &[u8]) {
         if kind.next_transaction {
-            self.one_shot = true;
+            self.may_be_one_shot();
         }
         if let Some(charset) = kind.charset {
             self.charset_plain = charset.name(text).is_some_and(sql::is_plain_charset);
@@ -145,7 +153,7 @@ impl Conversation {
             self.lexing.ansi_quotes = may_turn_on_ansi_quotes(text);
         }
         if kind.statement {
-            self.one_shot = true;
+            self.may_be_one_shot();
         }
     }
 

@@ -154,6 +154,8 @@ impl Conversation {
         self.replay_succeeded();
         self.apply(&mut what);
         if let Some(status) = seen.status {
+            // Inside a transaction no server takes a SET TRANSACTION.
+            self.one_shot_behind &= !(status.in_trans() && self.expected.is_empty());
             match status.in_trans() {
                 true if matches!(what, What::Commit | What::Rollback | What::Begin { .. }) => {
                     self.opened(&mut what, up);
@@ -197,6 +199,7 @@ impl Conversation {
         self.closes.clear();
         self.found_rows = Some(0);
         self.one_shot = false;
+        self.one_shot_behind = false;
         self.lexing.ansi_quotes = false;
     }
 
