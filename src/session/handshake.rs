@@ -101,6 +101,7 @@ where
             ..Lexing::default()
         },
         charset_plain: is_plain_collation(who.collation),
+        login_plain: is_plain_collation(who.collation),
         one_shot: false,
         one_shot_behind: false,
         bare,

@@ -178,10 +178,19 @@ enum What {
     Reset,
     /// ROLLBACK of the whole transaction.
     Rollback,
+    /// SET of something that decides how texts read; the values count once it has succeeded.
+    Set(Reads),
     /// Any other statement.
     Statement,
     /// Changes the schema in use.
     Use(Box<str>),
+}
+
+/// How texts read behind a SET; `None` for what it leaves as it is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reads {
+    charset_plain: Option<bool>,
+    ansi_quotes: Option<bool>,
 }
 
 /// The transaction that is open.
@@ -223,6 +232,8 @@ struct Conversation {
     lexing: Lexing,
     /// The character set shows every quote and backslash to a lexer.
     charset_plain: bool,
+    /// The same of the login, which a reset brings back.
+    login_plain: bool,
     /// Something that holds for the next transaction only may have been set.
     one_shot: bool,
     /// The same, by something within the transaction that is open: it may have committed first.

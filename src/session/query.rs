@@ -8,7 +8,7 @@ use crate::txn::guard::Unguarded;
 use crate::txn::journal::Role;
 
 use super::request::{Request, Step};
-use super::{Conversation, What};
+use super::{Conversation, Reads, What};
 
 impl Conversation {
     pub(super) fn query(&mut self, request: Request, up: &mut Lane) -> Step {
@@ -117,16 +117,18 @@ impl Conversation {
     /// What a statement does to the session, as far as it concerns later transactions.
     fn note_effects(&mut self, request: Request, scan: &Scan, up: &Lane) -> What {
         let text = &request.payload(up)[1..];
+        let mut set = None;
         if let Verb::Set(kind) = scan.verb {
-            self.note_set(kind, text);
+            set = Some(self.note_set(kind, text)).filter(|_| !scan.multi);
         }
         if scan.may_hide_set() || !request.whole && !is_plain_write(scan.verb) {
             // A statement that we can't see into: it may have changed how later texts read, or
             // may hold a SET TRANSACTION for the next transaction.
             self.may_be_one_shot();
         }
-        match scan.verb {
-            Verb::Use if !scan.multi => What::Use(schema_name(&text[scan.body..])),
+        match (scan.verb, set) {
+            (Verb::Use, _) if !scan.multi => What::Use(schema_name(&text[scan.body..])),
+            (_, Some(reads)) => What::Set(reads),
             _ if self.txn.is_some() => What::Statement,
             _ => What::Other,
         }
@@ -140,21 +142,25 @@ impl Conversation {
         }
     }
 
-    pub(super) fn note_set(&mut self, kind: SetKind, text: &[u8]) {
-        if kind.next_transaction {
+    /// What makes texts harder to read counts at once, what makes them easier when it has
+    /// succeeded.
+    fn note_set(&mut self, kind: SetKind, text: &[u8]) -> Reads {
+        if kind.next_transaction || kind.statement {
             self.may_be_one_shot();
         }
+        let mut reads = Reads::default();
         if let Some(charset) = kind.charset {
-            self.charset_plain = charset.name(text).is_some_and(sql::is_plain_charset);
+            let plain = charset.name(text).is_some_and(sql::is_plain_charset);
+            self.charset_plain &= plain;
+            reads.charset_plain = Some(plain);
         }
         if kind.sql_mode {
-            // With ANSI quotes a text with a double quote reads otherwise; the classifier then
-            // refuses it.
-            self.lexing.ansi_quotes = may_turn_on_ansi_quotes(text);
+            // With ANSI quotes a text with a double quote reads otherwise.
+            let quotes = may_turn_on_ansi_quotes(text);
+            self.lexing.ansi_quotes |= quotes;
+            reads.ansi_quotes = Some(quotes);
         }
-        if kind.statement {
-            self.may_be_one_shot();
-        }
+        reads
     }
 
     /// Puts the tag before the text of the request at the beginning of the lane; returns its

@@ -180,7 +180,14 @@ impl Conversation {
                 }
             }
             What::Use(schema) => self.schema = Some(schema.clone()).filter(|name| !name.is_empty()),
-            What::Reset => self.session_reset(),
+            What::Reset => {
+                self.session_reset();
+                self.charset_plain &= self.login_plain;
+            }
+            What::Set(reads) => {
+                self.charset_plain = reads.charset_plain.unwrap_or(self.charset_plain);
+                self.lexing.ansi_quotes = reads.ansi_quotes.unwrap_or(self.lexing.ansi_quotes);
+            }
             What::ChangeUser { user, schema } => {
                 self.user = user.clone();
                 self.schema = schema.clone();
@@ -188,6 +195,7 @@ impl Conversation {
                 self.session_reset();
                 // The character set came in fields that were not read.
                 self.charset_plain = false;
+                self.login_plain = false;
             }
             What::Begin { .. } | What::Commit | What::Other | What::Rollback | What::Statement => {}
         }
