@@ -118,6 +118,10 @@ impl Conversation {
             self.journal.clear();
         }
         self.finish(outcome, &mut Lane::default());
+        // Its timestamps will not come any more.
+        if let Some((record, _)) = self.finishing.take() {
+            self.publish(&record);
+        }
     }
 
     /// Flags say that a transaction is open behind the answer to `what`.
