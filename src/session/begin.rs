@@ -117,6 +117,7 @@ impl Conversation {
             conflict: None,
             replay: None,
             committing: false,
+            doubt: None,
             start_ts: None,
             plan,
         }

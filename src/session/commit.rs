@@ -106,8 +106,9 @@ impl Conversation {
             self.publish(&record);
         }
         let committing = self.txn.as_ref().is_some_and(|txn| txn.committing);
+        let doubted = self.txn.as_ref().is_some_and(|txn| txn.doubt.is_some());
         let outcome = match end {
-            _ if committing => Outcome::Unknown,
+            _ if committing || doubted => self.outcome_unless_gone(Outcome::Unknown),
             End::BackendGone | End::ClientGone | End::Drained | End::Own(_) | End::Refused => {
                 Outcome::RolledBack
             }
@@ -131,23 +132,33 @@ impl Conversation {
                 let next = next.take();
                 let begin = self.journal.last_answered();
                 match self.txn.as_ref().is_some_and(|txn| txn.open) {
-                    true => self.finish(Outcome::Committed, up),
+                    true => self.finish(self.outcome_unless_gone(Outcome::Committed), up),
                     false => self.forget(up),
                 }
                 self.txn = next;
                 self.opened_next(begin);
             }
-            (What::Commit | What::Rollback, Some(txn)) => {
+            (ended @ (What::Commit | What::Rollback), Some(_)) => {
                 // COMMIT AND CHAIN: a new transaction without a BEGIN of its own.
-                let outcome = match txn.committing {
-                    true => Outcome::Committed,
-                    false => Outcome::RolledBack,
+                let outcome = match ended {
+                    What::Commit => Outcome::Committed,
+                    _ => Outcome::RolledBack,
                 };
-                self.finish(outcome, up);
+                self.finish(self.outcome_unless_gone(outcome), up);
                 self.begin_unseen(Unguarded::Chained);
             }
             (_, Some(txn)) => txn.open = true,
             (_, None) => self.begin_unseen(Unguarded::BeginNotSeen),
+        }
+    }
+
+    /// The outcome, unless a conflict of an implicit commit had ended the transaction before.
+    fn outcome_unless_gone(&self, outcome: Outcome) -> Outcome {
+        match self.txn.as_ref().and_then(|txn| txn.doubt) {
+            Some(code) if CommitError::classify(code) == CommitError::Conflict => {
+                Outcome::Conflict(code)
+            }
+            _ => outcome,
         }
     }
 
@@ -186,11 +197,13 @@ impl Conversation {
             self.forget(up);
             return;
         }
-        let outcome = match what {
+        let doubted = txn.doubt.is_some();
+        let outcome = self.outcome_unless_gone(match what {
             What::Rollback | What::Reset | What::ChangeUser { .. } => Outcome::RolledBack,
+            What::Statement | What::Other if doubted => Outcome::Unknown,
             // COMMIT, or a statement that commits on its way, such as DDL.
             _ => Outcome::Committed,
-        };
+        });
         self.finish(outcome, up);
     }
 }

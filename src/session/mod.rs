@@ -213,8 +213,10 @@ struct Txn {
     /// The first conflict of the request under way; its error is the one to give back.
     conflict: Option<(u16, Box<[u8]>, Instant)>,
     replay: Option<(ReplayOutcome, u16)>,
-    /// COMMIT is on its way and its answer is not known.
+    /// COMMIT, or what may commit on its way, was sent and its answer is not known.
     committing: bool,
+    /// The error of a statement that may have committed first; the next flags tell more.
+    doubt: Option<u16>,
     start_ts: Option<Tso>,
 }
 

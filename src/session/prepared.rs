@@ -14,7 +14,7 @@ use crate::wire::frame::{HEADER_LEN, Header};
 use crate::wire::packet::execute::Execute;
 use crate::wire::packet::prepare_ok::PrepareOk;
 
-use super::query::schema_name;
+use super::query::{may_commit, schema_name};
 use super::request::{Request, Step};
 use super::{Conversation, What};
 
@@ -187,6 +187,9 @@ impl Conversation {
             }
             self.lexing.ansi_quotes |= kind.sql_mode;
             self.charset_plain &= !prepared.changes_charset;
+        }
+        if may_commit(prepared.verb) {
+            self.commits_maybe();
         }
         if prepared.may_hide_set {
             self.may_be_one_shot();

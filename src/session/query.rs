@@ -117,6 +117,9 @@ impl Conversation {
     /// What a statement does to the session, as far as it concerns later transactions.
     fn note_effects(&mut self, request: Request, scan: &Scan, up: &Lane) -> What {
         let text = &request.payload(up)[1..];
+        if !scan.empty && (scan.multi || scan.opaque || may_commit(scan.verb)) {
+            self.commits_maybe();
+        }
         let mut set = None;
         if let Verb::Set(kind) = scan.verb {
             set = Some(self.note_set(kind, text)).filter(|_| !scan.multi);
@@ -131,6 +134,13 @@ impl Conversation {
             (_, Some(reads)) => What::Set(reads),
             _ if self.txn.is_some() => What::Statement,
             _ => What::Other,
+        }
+    }
+
+    /// The statement under way may commit: if its answer is lost, the outcome is unknown.
+    pub(super) fn commits_maybe(&mut self) {
+        if let Some(txn) = self.txn.as_mut() {
+            txn.committing = true;
         }
     }
 
@@ -174,6 +184,22 @@ impl Conversation {
         }
         super::inject::tag(txn, &mut self.scratch);
         super::inject::splice(up, request.frame_len, &self.scratch)
+    }
+}
+
+/// A statement that may commit the transaction that it stands in.
+pub(super) fn may_commit(verb: Verb) -> bool {
+    match verb {
+        Verb::Call
+        | Verb::Ddl(_)
+        | Verb::Execute
+        | Verb::Load
+        | Verb::Lock
+        | Verb::Other
+        | Verb::Unlock
+        | Verb::Xa => true,
+        Verb::Set(kind) => kind.autocommit.is_some() || kind.statement,
+        _ => false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Hot path: frames of the backend. Whose are they, what do they say, may they pass.
 
+use crate::base::error::CommitError;
 use crate::net::lane::Lane;
 use crate::net::relay::Flow;
 use crate::sql;
@@ -155,7 +156,15 @@ impl Conversation {
         self.apply(&mut what);
         if let Some(status) = seen.status {
             // Inside a transaction no server takes a SET TRANSACTION.
-            self.one_shot_behind &= !(status.in_trans() && self.expected.is_empty());
+            // The same transaction is still open, whatever was feared.
+            let ends = matches!(what, What::Begin { .. } | What::Commit | What::Rollback);
+            if status.in_trans() && !ends && self.expected.is_empty() {
+                self.one_shot_behind = false;
+                if let Some(txn) = self.txn.as_mut() {
+                    txn.doubt = None;
+                    txn.committing = false;
+                }
+            }
             match status.in_trans() {
                 true if matches!(what, What::Commit | What::Rollback | What::Begin { .. }) => {
                     self.opened(&mut what, up);
@@ -253,12 +262,12 @@ impl Conversation {
         down.release(frame_len);
         self.measure(expected.command, &what, sent);
         self.replay_succeeded();
-        self.after_error(ends, up);
+        self.after_error(code, ends, up);
         self.drain_if_idle();
     }
 
-    fn after_error(&mut self, ends: Option<Outcome>, up: &mut Lane) {
-        match (ends, self.txn.as_ref()) {
+    fn after_error(&mut self, code: u16, ends: Option<Outcome>, up: &mut Lane) {
+        match (ends, self.txn.as_mut()) {
             (Some(outcome), _) => {
                 self.status.0 &= !Status::IN_TRANS;
                 self.finish(outcome, up);
@@ -270,7 +279,16 @@ impl Conversation {
             // next flags tell. Which snapshot the error was read from isn't known, so there is
             // nothing to compare a second run with.
             (None, Some(txn)) if !txn.open => self.unguard(Unguarded::BeginNotSeen, up),
-            (None, _) => {}
+            (None, Some(txn)) => {
+                // With more answers to come it isn't known which statement may commit.
+                let last = self.expected.is_empty();
+                let telling = CommitError::classify(code) != CommitError::Aborted;
+                if txn.committing && (last || telling) {
+                    txn.doubt = Some(code);
+                }
+                txn.committing &= !last;
+            }
+            (None, None) => {}
         }
     }
 
