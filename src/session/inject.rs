@@ -25,6 +25,11 @@ impl Conversation {
         self.expected.iter().any(|one| matches!(one.context, Ask::Proxy(of) if of == what))
     }
 
+    /// A reply to any statement of ours is still to come.
+    pub(super) fn waits_for_ours(&self) -> bool {
+        self.expected.iter().any(|one| matches!(one.context, Ask::Proxy(_)))
+    }
+
     /// Takes the transaction id out of the session alias again.
     pub(super) fn clear_alias(&mut self, up: &mut Lane) {
         let aliased = self.txn.as_ref().is_some_and(|txn| {

@@ -115,6 +115,9 @@ impl Conversation {
     fn request(&mut self, header: Header, up: &mut Lane) -> Step {
         let pending = up.pending();
         if header.len == 0 {
+            if self.waits_for_ours() {
+                return Step::Wait;
+            }
             // No command at all. The server has its own answer to it.
             self.up.skip = header.frame_len();
             self.bare = true;
@@ -134,6 +137,11 @@ impl Conversation {
             return Step::Wait;
         }
         if self.must_wait() {
+            return Step::Wait;
+        }
+        // What can't be followed must not take our own answers along.
+        let blind = command.reply() == Reply::Unknown || command == Command::STMT_SEND_LONG_DATA;
+        if blind && self.waits_for_ours() {
             return Step::Wait;
         }
         match command {
