@@ -115,6 +115,7 @@ impl Conversation {
         up: &mut Lane,
     ) {
         if kind == Kind::Infile {
+            self.up.ask_for_file();
             self.unguard(Unguarded::Infile, up);
         }
         self.count_rows(kind, seen.status);

@@ -21,6 +21,15 @@ pub(super) struct Position {
     skip: usize,
     /// The next frame continues the packet under way.
     continues: bool,
+    /// The client has ended its file; commands follow.
+    file_ended: bool,
+}
+
+impl Position {
+    /// The backend asks the client for a file.
+    pub(super) fn ask_for_file(&mut self) {
+        self.file_ended = false;
+    }
 }
 
 /// A command is looked at as a whole up to this length, and passes in pieces beyond.
@@ -73,6 +82,8 @@ impl Conversation {
             }
             let Some(header) = Header::read(up.pending()) else { return Flow::Relay };
             if self.up.continues || self.client_sends_data() {
+                // An empty packet ends a file, unless it ends a packet of 16 MiB.
+                self.up.file_ended = header.len == 0 && !self.up.continues && self.sends_file();
                 self.pass(header);
                 continue;
             }
@@ -102,8 +113,12 @@ impl Conversation {
     /// The client's packets are no commands: a file, or an answer to an authentication request.
     fn client_sends_data(&self) -> bool {
         let asked = |ask: &Ask| matches!(ask, Ask::Client { what: What::ChangeUser { .. }, .. });
-        self.response.is_some_and(|response| response.is_infile())
+        self.sends_file() && !self.up.file_ended
             || self.expected.front().is_some_and(|front| asked(&front.context))
+    }
+
+    fn sends_file(&self) -> bool {
+        self.response.is_some_and(|response| response.is_infile())
     }
 
     /// Lets a whole frame pass without a look.
