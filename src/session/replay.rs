@@ -137,7 +137,7 @@ where
 
     /// Sends a request and takes its whole reply in, unseen by the client.
     async fn exchange(&mut self, request: &[u8], ordered: bool) -> Result<Replied, End> {
-        self.talk.send_again(request, &mut self.link.up);
+        let tag = self.talk.send_again(request, &mut self.link.up);
         let command = Command(request[0]);
         let mut response = Response::new(command.reply(), self.talk.capabilities);
         let mut fingerprint = Fingerprint::new(self.talk.deps.seed, ordered);
@@ -161,6 +161,10 @@ where
                     self.link.down.discard(len);
                 }
                 Look::Packet { kind, frame_len } => {
+                    // The first answer was compared as the client got it, without the tag.
+                    let code = seen.error.unwrap_or_default();
+                    let down = &mut self.link.down;
+                    let frame_len = self.talk.correct_column(code, tag, frame_len, down);
                     let payload = &self.link.down.pending()[HEADER_LEN..frame_len];
                     if kind == Kind::Ok {
                         warnings = OkPacket::read(payload).map_or(0, |ok| ok.warnings);

@@ -299,7 +299,7 @@ impl Conversation {
 
     /// TiDB counts the tag when it names the column of a syntax error; the client doesn't know of
     /// the tag. Returns the new length of the frame.
-    fn correct_column(
+    pub(super) fn correct_column(
         &mut self,
         code: u16,
         tag: usize,
