@@ -129,12 +129,22 @@ impl Conversation {
             // may hold a SET TRANSACTION for the next transaction.
             self.may_be_one_shot();
         }
+        if scan.may_hide_set() || scan.verb == Verb::Prepare {
+            self.note_hidden(text);
+        }
         match (scan.verb, set) {
             (Verb::Use, _) if !scan.multi => What::Use(schema_name(&text[scan.body..])),
             (_, Some(reads)) => What::Set(reads),
             _ if self.txn.is_some() => What::Statement,
             _ => What::Other,
         }
+    }
+
+    /// What a SET within a text that we can't see into may do to the reading of later texts.
+    fn note_hidden(&mut self, text: &[u8]) {
+        const CHARSETS: [&[u8]; 3] = [b"names", b"character", b"charset"];
+        self.charset_plain &= !CHARSETS.iter().any(|word| has_word(text, word));
+        self.lexing.ansi_quotes |= has_word(text, b"sql_mode");
     }
 
     /// The statement under way may commit: if its answer is lost, the outcome is unknown.
@@ -207,14 +217,18 @@ fn is_plain_write(verb: Verb) -> bool {
     matches!(verb, Verb::Insert | Verb::Update | Verb::Delete | Verb::Replace | Verb::Select)
 }
 
+/// The text has these letters, in whatever case.
+fn has_word(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
+}
+
 /// Modes that stand for several others may hold ANSI_QUOTES, and so may a number or a variable.
 fn may_turn_on_ansi_quotes(text: &[u8]) -> bool {
     const SUSPECTS: [&[u8]; 6] = [b"ansi", b"db2", b"maxdb", b"mssql", b"oracle", b"postgresql"];
-    let has = |word: &[u8]| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
     let computed = text.iter().any(|byte| byte.is_ascii_digit() || *byte == b'(');
     computed
         || text.iter().filter(|byte| **byte == b'@').count() > 2
-        || SUSPECTS.iter().any(|word| has(word))
+        || SUSPECTS.iter().any(|word| has_word(text, word))
 }
 
 /// The name behind USE, without its quotes.
