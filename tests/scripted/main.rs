@@ -1,0 +1,24 @@
+//! Scripted wire dialogues: a client and a server that say exactly what the test says, and a
+//! session between them. No socket, no database, and time stands still until nothing else can
+//! happen, so a wait that is never answered fails at once instead of hanging.
+
+mod bad;
+mod capture;
+mod client;
+mod gone;
+mod harness;
+mod login;
+mod mismatch;
+mod never;
+mod observe;
+mod pipeline;
+mod prepared;
+mod random;
+mod relay;
+mod replay;
+mod server;
+mod statement;
+mod tag;
+mod track;
+mod unguarded;
+mod words;
