@@ -63,3 +63,16 @@
 //!
 //! UUIDv7 with a sub-millisecond counter that never repeats in a process, and hashed noise. Asking
 //! the system for random bytes at every BEGIN would be the most expensive step of it.
+//!
+//! # D-012 An error at a commit point is followed by a COM_PING of ours (2026-11-22)
+//!
+//! Most errors of COMMIT leave no transaction, but `COMMIT WORK` is a syntax error to TiDB and
+//! changes nothing, and ERR packets carry no flags. Unless the code proves an abort, the flags of a
+//! PING tell. It leaves warnings and diagnostics functions alone, and costs nothing where nothing
+//! fails. Rejected: a list of codes that are raised before a commit begins (it would never be
+//! complete).
+//!
+//! # D-013 Every connection is followed, also without a policy (2026-11-22)
+//!
+//! Flags, schema and character set must be known when a policy comes into force, and a shutdown
+//! must know who is idle. Only a connection whose protocol was not understood is relayed blind.

@@ -59,5 +59,11 @@
 //! - A trigger or a stored function of MariaDB may keep state in user variables where no
 //!   statement names it; views may hide function calls. TiDB has neither triggers nor stored
 //!   functions. Don't guard MariaDB users whose triggers do that.
+//! - Answers to commands that are not recorded (COM_STMT_PREPARE, COM_PING) are not asked for
+//!   again; an error among them switches the guard off.
+//! - Behind a replay that was refused, `SHOW WARNINGS` is empty where TiDB would show the conflict;
+//!   the same behind a failed COMMIT with `tso = "exact"`. The error itself is the original one.
+//! - `tag = "alias"` takes `@@tidb_session_alias` for itself; an application that sets its own
+//!   should be tagged by comment.
 //! - Timing is not an answer: `NOWAIT`, `SKIP LOCKED` and timeouts are compared by what they
 //!   returned.

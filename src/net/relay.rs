@@ -40,7 +40,7 @@ pub trait Tap {
 pub enum Stop {
     /// The tap asked for it.
     Tap,
-    /// The client closed or its connection broke; everything released has been written.
+    /// The client closed or its connection broke. What it said last may still be in the lane.
     ClientGone,
     /// The backend closed or its connection broke; everything released has been written.
     BackendGone,

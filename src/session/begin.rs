@@ -27,6 +27,7 @@ impl Conversation {
         }
         let traceparent = self.text_of(request, up).and_then(sql::traceparent);
         let txn = self.new_txn(plan, true, traceparent);
+        self.guard.begin();
         self.txn = Some(Box::new(txn));
         self.record(request, Role::Begin, true, up);
         self.send_begin(request, None, up)
@@ -48,6 +49,7 @@ impl Conversation {
         }
         if let Some(txn) = self.txn.as_mut() {
             txn.committing = true;
+            txn.ending = true;
         }
         self.send_begin(request, Some(next), up)
     }
@@ -96,7 +98,6 @@ impl Conversation {
         traceparent: Option<&str>,
     ) -> Txn {
         let wall = self.deps.clock.wall();
-        self.guard.begin();
         let unguarded = match () {
             () if plan.retry.is_none() => None,
             () if self.one_shot => Some(Unguarded::OneShot),
@@ -118,9 +119,23 @@ impl Conversation {
             replay: None,
             committing: false,
             doubt: None,
+            ending: false,
+            probed: None,
             start_ts: None,
             plan,
         }
+    }
+
+    /// With autocommit off any statement may open a transaction; the flags of its answer tell. If
+    /// one may be open already, its beginning was not seen.
+    pub(super) fn begin_with(&mut self, plan: Arc<Plan>, traceparent: Option<&str>) {
+        let mut txn = self.new_txn(plan, false, traceparent);
+        if self.status.in_trans() && txn.guarded {
+            txn.guarded = false;
+            txn.unguarded = Some(Unguarded::BeginNotSeen);
+        }
+        self.guard.begin();
+        self.txn = Some(Box::new(txn));
     }
 
     /// The backend opened a transaction that we did not see begin.

@@ -136,6 +136,7 @@ impl Conversation {
                     false => self.forget(up),
                 }
                 self.txn = next;
+                self.guard.begin();
                 self.opened_next(begin);
             }
             (ended @ (What::Commit | What::Rollback), Some(_)) => {

@@ -85,7 +85,6 @@ where
     let status = authenticate(link).await?;
     let mut policies = deps.policies.clone();
     let user_policies = policies.borrow_and_update().for_user(&who.user);
-    let bare = policies.borrow().plans().is_empty();
     let journal = Journal::new(deps.journal_bytes_max, deps.journals.clone());
     Ok(Conversation {
         user_policies,
@@ -104,7 +103,7 @@ where
         login_plain: is_plain_collation(who.collation),
         one_shot: false,
         one_shot_behind: false,
-        bare,
+        bare: false,
         up: Position::default(),
         walk: Walk::default(),
         response: None,

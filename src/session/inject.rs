@@ -20,6 +20,13 @@ impl Conversation {
         self.expected.push(Command::QUERY, Ask::Proxy(what));
     }
 
+    /// Asks whether a transaction is open. COM_PING leaves warnings and the diagnostics functions
+    /// alone (seen on TiDB v7.5 and MariaDB 10.11).
+    pub(super) fn probe(&mut self, up: &mut Lane) {
+        up.push(&[1, 0, 0, 0, Command::PING.0]);
+        self.expected.push(Command::PING, Ask::Proxy(Injected::Probe));
+    }
+
     /// The reply to a statement of ours is still to come.
     pub(super) fn waits_for(&self, what: Injected) -> bool {
         self.expected.iter().any(|one| matches!(one.context, Ask::Proxy(of) if of == what))

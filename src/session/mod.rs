@@ -38,6 +38,7 @@ mod request;
 mod walk;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -56,7 +57,7 @@ use crate::tso::LocalOracle;
 use crate::txn::fingerprint::Fingerprint;
 use crate::txn::guard::{Guard, Unguarded};
 use crate::txn::journal::{Budget, Journal};
-use crate::txn::record::Record;
+use crate::txn::record::{Outcome, Record};
 use crate::txn::replay::{Attempts, ReplayOutcome, Rule};
 use crate::wire::capability::Capabilities;
 use crate::wire::expect::Expectations;
@@ -91,7 +92,7 @@ pub struct Deps {
     /// Limit of one journal, in bytes.
     pub journal_bytes_max: usize,
     /// How long a login may take.
-    pub handshake_max: std::time::Duration,
+    pub handshake_max: Duration,
     /// A random number of this process: keys fingerprints and jitter.
     pub seed: u64,
     /// The policies in force.
@@ -155,6 +156,8 @@ enum Injected {
     Alias,
     /// COM_STMT… nothing to read, but the diagnostics functions get their values back.
     Restore,
+    /// COM_PING behind an error at a commit point: is the transaction still open?
+    Probe,
     /// `SELECT @@tidb_current_ts`, before COMMIT.
     StartTs,
     /// `SELECT @@tidb_last_txn_info`, behind COMMIT.
@@ -215,8 +218,12 @@ struct Txn {
     replay: Option<(ReplayOutcome, u16)>,
     /// COMMIT, or what may commit on its way, was sent and its answer is not known.
     committing: bool,
+    /// A BEGIN is on its way that ends it: what follows belongs to the next transaction.
+    ending: bool,
     /// The error of a statement that may have committed first; the next flags tell more.
     doubt: Option<u16>,
+    /// The error at a commit point that doesn't prove an end; the answer to a probe tells.
+    probed: Option<Outcome>,
     start_ts: Option<Tso>,
 }
 
@@ -240,7 +247,7 @@ struct Conversation {
     one_shot: bool,
     /// The same, by something within the transaction that is open: it may have committed first.
     one_shot_behind: bool,
-    /// Nothing is looked at any more: policies are off, or the protocol was not understood.
+    /// Nothing is looked at any more: the protocol was not understood.
     bare: bool,
     /// The client's stream carries data, not commands (LOCAL INFILE, authentication).
     up: Position,
@@ -328,7 +335,10 @@ where
                 stop = self.link.run(&mut self.talk) => stop,
             };
             match stop {
-                Stop::ClientGone => return End::ClientGone,
+                Stop::ClientGone => {
+                    self.last_words().await;
+                    return End::ClientGone;
+                }
                 Stop::BackendGone => return End::BackendGone,
                 Stop::Tap => match self.talk.event.take() {
                     Some(Event::Conflict(conflict)) => {
@@ -350,7 +360,15 @@ where
             }
         }
     }
+
+    /// The backend gets all that the client has said, unless it doesn't listen.
+    async fn last_words(&mut self) {
+        let _ = tokio::time::timeout(LAST_WORDS_MAX, self.link.flush_up()).await;
+    }
 }
+
+/// How long a backend may take to hear what a client said before it left.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 
 impl Tap for Conversation {
     fn on_client(&mut self, up: &mut Lane) -> Flow {
@@ -371,9 +389,9 @@ impl Tap for Conversation {
 const HELD_BYTES_MAX: usize = 64 << 10;
 
 impl Conversation {
-    /// No transaction is open and no answer is to come.
+    /// No transaction is open and no answer is to come. Of a bare session that can't be known.
     fn is_idle(&self) -> bool {
-        self.txn.is_none() && self.expected.is_empty() && !self.status.in_trans()
+        !self.bare && self.txn.is_none() && self.expected.is_empty() && !self.status.in_trans()
     }
 
     /// Gives up understanding this connection: from here on bytes are relayed as they are.

@@ -56,7 +56,11 @@ impl Conversation {
     pub(super) fn prepare(&mut self, request: Request, up: &mut Lane) -> Step {
         let text = &request.payload(up)[1..];
         let scan = sql::scan(text, self.lexing);
-        let class = self.deps.classifier.classify(text, &scan, self.lexing, &mut self.scratch);
+        let class = match request.whole {
+            true => self.deps.classifier.classify(text, &scan, self.lexing, &mut self.scratch),
+            // Only its beginning is here, and that says nothing of the rest.
+            false => Arc::new(Class::too_large()),
+        };
         let changes_charset = matches!(scan.verb, Verb::Set(SetKind { charset: Some(_), .. }));
         let prepared = Prepared {
             class,
@@ -96,7 +100,8 @@ impl Conversation {
         if let Some(known) = self.statements.by_id.get_mut(&id) {
             known.long_data = false;
         }
-        match (prepared.verb, self.txn.is_some()) {
+        let verb = if request.whole { prepared.verb } else { Verb::Other };
+        match (verb, self.txn.is_some()) {
             (Verb::Begin(_), false) => self.begin(request, up),
             (Verb::Begin(_), true) => self.begin_inside(request, up),
             (Verb::Commit(_), true) => self.commit(request, up),
@@ -121,7 +126,7 @@ impl Conversation {
         if !self.expected.is_empty() {
             return Step::Wait;
         }
-        self.txn = Some(Box::new(self.new_txn(plan, false, None)));
+        self.begin_with(plan, None);
         let id = Self::statement_of(request, up).unwrap_or_default();
         let role = self.admit_execution(request, id, prepared, up);
         let what = self.note_prepared_effects(prepared);

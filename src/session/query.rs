@@ -19,9 +19,11 @@ impl Conversation {
         }
         let role = match scan.verb {
             _ if scan.empty => None,
-            Verb::Begin(_) if !scan.multi => return self.begin_inside(request, up),
-            Verb::Commit(_) if !scan.multi => return self.commit(request, up),
-            Verb::Rollback(_) if !scan.multi => return self.rollback(request, up),
+            // What passes in pieces can't have statements of ours around it.
+            _ if scan.multi || !request.whole => self.admit_text(request, &scan, up),
+            Verb::Begin(_) => return self.begin_inside(request, up),
+            Verb::Commit(_) => return self.commit(request, up),
+            Verb::Rollback(_) => return self.rollback(request, up),
             _ => self.admit_text(request, &scan, up),
         };
         let what = self.note_effects(request, &scan, up);
@@ -55,8 +57,8 @@ impl Conversation {
             return Step::Wait;
         }
         let text = &request.payload(up)[1..];
-        let txn = self.new_txn(plan, false, sql::traceparent(text));
-        self.txn = Some(Box::new(txn));
+        let traceparent = sql::traceparent(text).map(str::to_owned);
+        self.begin_with(plan, traceparent.as_deref());
         let role = self.admit_text(request, &scan, up);
         let what = self.note_effects(request, &scan, up);
         self.statement(request, role, true, what, up)
@@ -132,6 +134,9 @@ impl Conversation {
         if scan.may_hide_set() || scan.verb == Verb::Prepare {
             self.note_hidden(text);
         }
+        if !request.whole && !is_plain_write(scan.verb) {
+            self.note_unseen();
+        }
         match (scan.verb, set) {
             (Verb::Use, _) if !scan.multi => What::Use(schema_name(&text[scan.body..])),
             (_, Some(reads)) => What::Set(reads),
@@ -145,6 +150,13 @@ impl Conversation {
         const CHARSETS: [&[u8]; 3] = [b"names", b"character", b"charset"];
         self.charset_plain &= !CHARSETS.iter().any(|word| has_word(text, word));
         self.lexing.ansi_quotes |= has_word(text, b"sql_mode");
+    }
+
+    /// Of a long text only the beginning is seen. (A procedure gives the character set and the
+    /// sql_mode back that it found.)
+    fn note_unseen(&mut self) {
+        self.charset_plain = false;
+        self.lexing.ansi_quotes = true;
     }
 
     /// The statement under way may commit: if its answer is lost, the outcome is unknown.
@@ -200,7 +212,9 @@ impl Conversation {
 /// A statement that may commit the transaction that it stands in.
 pub(super) fn may_commit(verb: Verb) -> bool {
     match verb {
-        Verb::Call
+        Verb::Begin(_)
+        | Verb::Call
+        | Verb::Commit(_)
         | Verb::Ddl(_)
         | Verb::Execute
         | Verb::Load
@@ -222,13 +236,14 @@ fn has_word(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
 
-/// Modes that stand for several others may hold ANSI_QUOTES, and so may a number or a variable.
+/// Modes that stand for several others may hold ANSI_QUOTES, and so may a number, a variable, or
+/// a default.
 fn may_turn_on_ansi_quotes(text: &[u8]) -> bool {
-    const SUSPECTS: [&[u8]; 6] = [b"ansi", b"db2", b"maxdb", b"mssql", b"oracle", b"postgresql"];
-    let computed = text.iter().any(|byte| byte.is_ascii_digit() || *byte == b'(');
-    computed
-        || text.iter().filter(|byte| **byte == b'@').count() > 2
-        || SUSPECTS.iter().any(|word| has_word(text, word))
+    const SUSPECTS: [&[u8]; 7] =
+        [b"ansi", b"db2", b"default", b"maxdb", b"mssql", b"oracle", b"postgresql"];
+    let value = text.iter().position(|byte| *byte == b'=').map_or(text, |at| &text[at..]);
+    let computed = value.iter().any(|byte| byte.is_ascii_digit() || matches!(byte, b'(' | b'@'));
+    computed || SUSPECTS.iter().any(|word| has_word(value, word))
 }
 
 /// The name behind USE, without its quotes.
@@ -238,7 +253,11 @@ pub(super) fn schema_name(statement: &[u8]) -> Box<str> {
     let name = name.trim().trim_end_matches(';').trim_end();
     match name.strip_prefix('`').and_then(|name| name.strip_suffix('`')) {
         Some(quoted) => quoted.replace("``", "`").into(),
-        None => name.into(),
+        // Nothing but a comment can follow.
+        None => name
+            .split(|c: char| c.is_whitespace() || "/#;".contains(c))
+            .next()
+            .map_or("".into(), Into::into),
     }
 }
 
@@ -254,7 +273,11 @@ mod tests {
             ("SET sql_mode='ansi_quotes'", true),
             ("SET sql_mode='ORACLE'", true),
             ("SET sql_mode=4", true),
+            ("SET @@sql_mode='NO_ZERO_DATE'", false),
             ("SET @@sql_mode=@x", true),
+            ("SET sql_mode=@old", true),
+            ("SET sql_mode=DEFAULT", true),
+            ("SET sql_mode=@@GLOBAL.sql_mode", true),
             ("SET sql_mode=CONCAT(@@sql_mode,',STRICT_ALL_TABLES')", true),
         ] {
             assert_eq!(may_turn_on_ansi_quotes(text.as_bytes()), may, "{text}");
@@ -263,9 +286,14 @@ mod tests {
 
     #[test]
     fn the_schema_behind_use_is_read_with_and_without_quotes() {
-        for (text, name) in
-            [("USE a", "a"), ("use  `a`` b` ;", "a` b"), ("USE\tshop;", "shop"), ("use", "")]
-        {
+        for (text, name) in [
+            ("USE a", "a"),
+            ("USE a -- it", "a"),
+            ("use a/* it */", "a"),
+            ("use  `a`` b` ;", "a` b"),
+            ("USE\tshop;", "shop"),
+            ("use", ""),
+        ] {
             assert_eq!(&*schema_name(text.as_bytes()), name, "{text}");
         }
     }

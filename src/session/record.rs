@@ -82,6 +82,7 @@ impl Deps {
                 ReplayOutcome::Exhausted => metrics::ReplayOutcome::Exhausted,
                 ReplayOutcome::Mismatch => metrics::ReplayOutcome::Mismatch,
                 ReplayOutcome::Observed => metrics::ReplayOutcome::Observed,
+                ReplayOutcome::OtherError => metrics::ReplayOutcome::OtherError,
                 ReplayOutcome::Refused => metrics::ReplayOutcome::Refused,
                 ReplayOutcome::Succeeded => metrics::ReplayOutcome::Succeeded,
             },

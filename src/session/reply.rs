@@ -16,7 +16,7 @@ use crate::wire::response::{Kind, Response, Seen};
 use crate::wire::status::Status;
 
 use super::walk::Look;
-use super::{Ask, Conflict, Conversation, Event, What};
+use super::{Ask, Conflict, Conversation, Event, Injected, What};
 
 /// `ErrParse`: the one error whose text names a column.
 const PARSE_ERROR: u16 = 1064;
@@ -53,14 +53,14 @@ impl Conversation {
                 }
             };
             match ours {
-                true => self.swallow(looked, down),
+                true => self.swallow(looked, down, up),
                 false => self.take(looked, down, up),
             }
         }
     }
 
     /// A piece of a reply to a statement of ours.
-    fn swallow(&mut self, (look, seen): (Look, Seen), down: &mut Lane) {
+    fn swallow(&mut self, (look, seen): (Look, Seen), down: &mut Lane, up: &mut Lane) {
         match look {
             Look::More => {}
             Look::Piece { len, .. } => down.discard(len),
@@ -76,6 +76,9 @@ impl Conversation {
             self.response = None;
             if let Some(Expected { context: Ask::Proxy(what), .. }) = self.expected.pop() {
                 self.captured(what);
+                if let (Injected::Probe, Some(status)) = (what, seen.status) {
+                    self.probed(status, up);
+                }
             }
             self.drain_if_idle();
         }
@@ -153,7 +156,7 @@ impl Conversation {
             self.journal.answer(fingerprint.finish());
         }
         self.measure(expected.command, &what, sent);
-        self.replay_succeeded();
+        self.replay_ended(ReplayOutcome::Succeeded);
         self.apply(&mut what);
         if let Some(status) = seen.status {
             // Inside a transaction no server takes a SET TRANSACTION.
@@ -254,6 +257,10 @@ impl Conversation {
                 return;
             }
         }
+        if self.is_guarded() && self.fingerprint.is_none() {
+            // The client acts on an error that a replay would not ask for again.
+            self.unguard(Unguarded::Command, up);
+        }
         if let Some(mut fingerprint) = self.fingerprint.take() {
             let payload = &down.pending()[HEADER_LEN..frame_len];
             if fingerprint.packet(Kind::Err, payload).is_ok() {
@@ -262,17 +269,21 @@ impl Conversation {
         }
         down.release(frame_len);
         self.measure(expected.command, &what, sent);
-        self.replay_succeeded();
+        self.replay_ended(ReplayOutcome::OtherError);
         self.after_error(code, ends, up);
         self.drain_if_idle();
     }
 
     fn after_error(&mut self, code: u16, ends: Option<Outcome>, up: &mut Lane) {
         match (ends, self.txn.as_mut()) {
-            (Some(outcome), _) => {
-                self.status.0 &= !Status::IN_TRANS;
-                self.finish(outcome, up);
+            (Some(Outcome::Conflict(_)), _) => self.gone(ends, up),
+            // COMMIT may have failed, or may not have been run at all (a syntax error).
+            (Some(outcome), Some(txn)) if txn.committing => {
+                txn.probed = Some(outcome);
+                self.unguard(Unguarded::CommitFailed, up);
+                self.probe(up);
             }
+            (Some(_), _) => self.gone(ends, up),
             (None, Some(txn)) if !txn.open && txn.explicit => {
                 self.forget(up);
             }
@@ -290,6 +301,26 @@ impl Conversation {
                 txn.committing &= !last;
             }
             (None, None) => {}
+        }
+    }
+
+    /// An error has proven that the transaction is gone.
+    fn gone(&mut self, outcome: Option<Outcome>, up: &mut Lane) {
+        if let Some(outcome) = outcome {
+            self.status.0 &= !Status::IN_TRANS;
+            self.finish(outcome, up);
+        }
+    }
+
+    /// The answer to a probe behind an error at a commit point.
+    fn probed(&mut self, status: Status, up: &mut Lane) {
+        self.status = status;
+        let Some(txn) = self.txn.as_mut() else { return };
+        let Some(outcome) = txn.probed.take() else { return };
+        txn.committing = false;
+        txn.ending = false;
+        if !status.in_trans() {
+            self.finish(outcome, up);
         }
     }
 
@@ -331,11 +362,11 @@ impl Conversation {
     }
 
     /// The request that had met a conflict has its answer.
-    fn replay_succeeded(&mut self) {
+    fn replay_ended(&mut self, outcome: ReplayOutcome) {
         let Some(txn) = self.txn.as_mut() else { return };
         if let Some((code, _, _)) = txn.conflict.take() {
-            txn.replay = Some((ReplayOutcome::Succeeded, code));
-            self.deps.metrics_replay(ReplayOutcome::Succeeded, code);
+            txn.replay = Some((outcome, code));
+            self.deps.metrics_replay(outcome, code);
         }
     }
 

@@ -172,7 +172,10 @@ impl Conversation {
 
     /// An answer must be complete before anything else goes out.
     fn must_wait(&self) -> bool {
-        let strict = |txn: &super::Txn| txn.guarded && !txn.plan.observe_only || !txn.open;
+        let strict = |txn: &super::Txn| {
+            let acts = txn.guarded && !txn.plan.observe_only;
+            acts || !txn.open || txn.ending || txn.probed.is_some()
+        };
         !self.expected.is_empty() && self.txn.as_ref().is_some_and(|txn| strict(txn))
     }
 

@@ -201,6 +201,12 @@ pub struct Class {
 }
 
 impl Class {
+    /// Of a text that is longer than what is looked at.
+    #[must_use]
+    pub const fn too_large() -> Self {
+        Self::unknown(Reason::TooLarge)
+    }
+
     const fn unknown(reason: Reason) -> Self {
         Self { kind: Kind::Unknown, unsafe_reason: Some(reason), ordered: true, tables: Vec::new() }
     }

@@ -25,6 +25,8 @@ pub enum Unguarded {
     Charset,
     /// A command other than a statement changed or read the session.
     Command,
+    /// COMMIT was answered by an error, and the transaction may still be open.
+    CommitFailed,
     /// A cursor was opened.
     Cursor,
     /// The answer carried a generated id, which a second run would not repeat.
@@ -58,6 +60,7 @@ impl Unguarded {
             Self::Chained => "chained",
             Self::Charset => "charset",
             Self::Command => "command",
+            Self::CommitFailed => "commit_failed",
             Self::Cursor => "cursor",
             Self::GeneratedId => "generated_id",
             Self::Infile => "local_infile",

@@ -56,6 +56,9 @@ pub enum ReplayOutcome {
     Mismatch,
     /// `observe_only`: nothing was done.
     Observed,
+    /// The request that had met the conflict was answered by an error of another kind, which the
+    /// client got.
+    OtherError,
     /// ROLLBACK warned or failed, so the first run may have left something behind.
     Refused,
     /// The transaction went on as if nothing had happened.
@@ -72,6 +75,7 @@ impl ReplayOutcome {
             Self::Exhausted => "exhausted",
             Self::Mismatch => "mismatch",
             Self::Observed => "observed",
+            Self::OtherError => "other_error",
             Self::Refused => "refused",
             Self::Succeeded => "succeeded",
         }

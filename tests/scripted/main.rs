@@ -7,6 +7,7 @@ mod capture;
 mod client;
 mod gone;
 mod harness;
+mod inputs;
 mod login;
 mod mismatch;
 mod never;

@@ -61,6 +61,8 @@ label! {
         Succeeded = "succeeded",
         /// An answer came out different; the client got the original error.
         Mismatch = "mismatch",
+        /// Its answers came out equal, and then the request was answered by another error.
+        OtherError = "other_error",
         /// It met the next conflict.
         ConflictAgain = "conflict_again",
         /// Attempts or time of the policy are used up; the client got the error.
