@@ -11,6 +11,7 @@
 pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod dump;
+pub(crate) mod fake;
 pub(crate) mod log;
 pub(crate) mod mariadb;
 pub(crate) mod proxy;

@@ -226,6 +226,12 @@ impl Raw {
         rest
     }
 
+    /// So many bytes, whatever they are.
+    pub(crate) async fn some(&mut self, len: usize, out: &mut Vec<u8>) {
+        out.resize(len, 0);
+        self.read.read_exact(out).await.expect("so many bytes");
+    }
+
     /// Says good-bye; what the server still says.
     pub(crate) async fn quit(mut self) -> Vec<u8> {
         let _ = self.send(0, &[com::QUIT]).await;
