@@ -126,9 +126,10 @@ impl Conversation {
         if let Verb::Set(kind) = scan.verb {
             set = Some(self.note_set(kind, text)).filter(|_| !scan.multi);
         }
-        if scan.may_hide_set() || !request.whole && !is_plain_write(scan.verb) {
-            // A statement that we can't see into: it may have changed how later texts read, or
-            // may hold a SET TRANSACTION for the next transaction.
+        let unseen = matches!(scan.verb, Verb::Call | Verb::Execute)
+            || !request.whole && !is_plain_write(scan.verb);
+        if unseen || scan.may_hide_set() && names_characteristics(text) {
+            // It may hold a SET TRANSACTION for the next transaction.
             self.may_be_one_shot();
         }
         if scan.may_hide_set() || scan.verb == Verb::Prepare {
@@ -229,6 +230,11 @@ pub(super) fn may_commit(verb: Verb) -> bool {
 
 fn is_plain_write(verb: Verb) -> bool {
     matches!(verb, Verb::Insert | Verb::Update | Verb::Delete | Verb::Replace | Verb::Select)
+}
+
+/// The text has a word that every way to set the next transaction's characteristics has.
+fn names_characteristics(text: &[u8]) -> bool {
+    has_word(text, b"transaction") || has_word(text, b"tx_")
 }
 
 /// The text has these letters, in whatever case.

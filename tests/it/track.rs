@@ -103,7 +103,16 @@ const CASES: &[Case] = &[
     Case {
         name: "one packet is all of it",
         statements: &["BEGIN; UPDATE t SET v = 1; COMMIT", "BEGIN", "COMMIT"],
-        // It passes as a statement would; it might have set what the next one begins with.
+        // It passes as a statement would.
+        records: &[("committed", 0, "")],
+    },
+    Case {
+        name: "one packet may say how the next one begins",
+        statements: &[
+            "BEGIN; COMMIT; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            "BEGIN",
+            "COMMIT",
+        ],
         records: &[("committed", 0, "one_shot_characteristics")],
     },
 ];
