@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::txn::journal::Budget;
 use crate::txn::replay::{Rule, Verified};
 
 use super::accept::Acceptor;
+use super::reload::Reload;
 use super::watch::BackendWatch;
 
 /// A transaction that takes this long is worth a record.
@@ -54,8 +56,10 @@ pub struct App {
     http: Option<TcpListener>,
     readiness: Arc<Readiness>,
     watch: Arc<BackendWatch>,
-    // Sessions take their policies from here; a reload publishes the next snapshot.
-    _policies: watch::Sender<Arc<Snapshot>>,
+    /// Sessions take their policies from here.
+    policies: watch::Sender<Arc<Snapshot>>,
+    /// The file to follow, and what it said at the start.
+    followed: Option<(PathBuf, Config)>,
     tasks: Tasks,
 }
 
@@ -113,7 +117,14 @@ impl App {
             clients_max: limits.clients as usize,
             tasks: tasks.clone(),
         };
-        Ok(Self { acceptor, http, readiness, watch, _policies: publish, tasks })
+        let policies = publish;
+        Ok(Self { acceptor, http, readiness, watch, policies, followed: None, tasks })
+    }
+
+    /// Follows the file that `config` was read from: on SIGHUP, and when its content changes, it is
+    /// taken into force.
+    pub fn follow(&mut self, file: PathBuf, config: Config) {
+        self.followed = Some((file, config));
     }
 
     /// Where MySQL clients are served.
@@ -158,7 +169,7 @@ impl App {
     ///
     /// Not cancel safe: dropped in the middle, it cuts all connections.
     pub async fn run(self, stop: CancellationToken, drain: Duration) {
-        let Self { acceptor, http, readiness, watch, _policies, tasks } = self;
+        let Self { acceptor, http, readiness, watch, policies, followed, tasks } = self;
         let background = Tasks::default();
         if let Some(listener) = http {
             let state =
@@ -171,6 +182,10 @@ impl App {
             });
         }
         background.spawn(watch.run(background.token().clone()));
+        if let Some((file, config)) = followed {
+            let reload = Reload::new(file, config, policies, acceptor.deps.metrics.clone());
+            background.spawn(reload.run(background.token().clone()));
+        }
         acceptor.run(stop).await;
         readiness.drain();
         tasks.cancel();

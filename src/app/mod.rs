@@ -9,4 +9,5 @@ pub mod accept;
 pub mod build;
 pub mod cli;
 pub mod log;
+mod reload;
 mod watch;

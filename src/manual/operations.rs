@@ -7,6 +7,13 @@
 //! idle ones, and lets open transactions finish for up to ten seconds; a second signal ends at
 //! once. An unreachable backend is not fatal: clients get error 17001 and `/readyz` says why.
 //!
+//! # Changing the configuration
+//!
+//! Policies and `enabled` follow the file: on SIGHUP, and within two seconds of a change. A
+//! transaction keeps the plan of its BEGIN. A file with a mistake changes nothing: the log says
+//! why, and `txguard_config_rejected` is 1 until it is mended. The other sections need a restart,
+//! and the log names them.
+//!
 //! # What to watch
 //!
 //! - `txguard_transactions_total{outcome}`: `conflict` are conflicts that reached a client,

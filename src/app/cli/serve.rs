@@ -55,7 +55,7 @@ impl Serve {
         let dropped = writer.counter();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let code = match runtime {
-            Ok(runtime) => runtime.block_on(serve(&config, dropped)),
+            Ok(runtime) => runtime.block_on(self.serve(config, dropped)),
             Err(error) => {
                 complain(&error);
                 ExitCode::FAILURE
@@ -72,52 +72,55 @@ impl Serve {
             (None, None) => Ok(Config::default()),
         }
     }
-}
 
-async fn serve(config: &Config, dropped: ErrorCounter) -> ExitCode {
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    let app = match App::build(config, Parts::default()).await {
-        Ok(app) => app,
-        Err(error) => {
-            tracing::error!("{error}");
-            return ExitCode::from(EXIT_LISTEN);
+    async fn serve(&self, config: Config, dropped: ErrorCounter) -> ExitCode {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
         }
-    };
-    if let Ok(address) = app.mysql_address() {
-        let backends: Vec<String> =
-            config.backend.addresses.iter().map(ToString::to_string).collect();
-        tracing::info!(%address, backends = backends.join(","), "serving MySQL clients");
-    }
-    if let Some(address) = app.http_address() {
-        tracing::info!(%address, "serving /metrics, /healthz and /readyz");
-    }
-    match config.policies.iter().any(|policy| policy.rule.is_everything()) {
-        true => {}
-        false if config.policies.is_empty() => {
-            tracing::warn!("no policy: every connection is relayed bare");
+        let mut app = match App::build(&config, Parts::default()).await {
+            Ok(app) => app,
+            Err(error) => {
+                tracing::error!("{error}");
+                return ExitCode::from(EXIT_LISTEN);
+            }
+        };
+        if let Ok(address) = app.mysql_address() {
+            let backends: Vec<String> =
+                config.backend.addresses.iter().map(ToString::to_string).collect();
+            tracing::info!(%address, backends = backends.join(","), "serving MySQL clients");
         }
-        false => tracing::info!("what no policy matches is relayed bare"),
+        if let Some(address) = app.http_address() {
+            tracing::info!(%address, "serving /metrics, /healthz and /readyz");
+        }
+        match config.policies.iter().any(|policy| policy.rule.is_everything()) {
+            true => {}
+            false if config.policies.is_empty() => {
+                tracing::warn!("no policy: every connection is relayed bare");
+            }
+            false => tracing::info!("what no policy matches is relayed bare"),
+        }
+        app.publish(dropped);
+        if !config.enabled {
+            tracing::warn!("enabled = false: everything is relayed bare");
+        }
+        if let Some(file) = &self.config {
+            app.follow(file.clone(), config);
+        }
+        let stop = CancellationToken::new();
+        let served = app.run(stop.clone(), DRAIN);
+        tokio::pin!(served);
+        tokio::select! {
+            () = &mut served => return ExitCode::SUCCESS,
+            () = asked_to_stop() => {}
+        }
+        tracing::info!("stopping: no new clients, open transactions may finish");
+        stop.cancel();
+        tokio::select! {
+            () = served => {}
+            () = asked_to_stop() => tracing::warn!("stopping at once"),
+        }
+        ExitCode::SUCCESS
     }
-    app.publish(dropped);
-    if !config.enabled {
-        tracing::warn!("enabled = false: everything is relayed bare");
-    }
-    let stop = CancellationToken::new();
-    let served = app.run(stop.clone(), DRAIN);
-    tokio::pin!(served);
-    tokio::select! {
-        () = &mut served => return ExitCode::SUCCESS,
-        () = asked_to_stop() => {}
-    }
-    tracing::info!("stopping: no new clients, open transactions may finish");
-    stop.cancel();
-    tokio::select! {
-        () = served => {}
-        () = asked_to_stop() => tracing::warn!("stopping at once"),
-    }
-    ExitCode::SUCCESS
 }
 
 /// Waits for SIGTERM or SIGINT.

@@ -39,6 +39,8 @@ pub struct Metrics {
     log_dropped: IntCounter,
     backend_connect_errors: IntCounter,
     journal_bytes: IntGauge,
+    config_generation: IntGauge,
+    config_rejected: IntGauge,
 }
 
 /// An open connection in the gauge; dropping it takes it out again.
@@ -118,6 +120,19 @@ impl Metrics {
         )
         .expect(RIGHT);
         register(&registry, &journal_bytes);
+        let config_generation = IntGauge::new(
+            "txguard_config_generation",
+            "Counts the configurations that were in force, from 1.",
+        )
+        .expect(RIGHT);
+        config_generation.set(1);
+        register(&registry, &config_generation);
+        let config_rejected = IntGauge::new(
+            "txguard_config_rejected",
+            "1 while the file on disk has mistakes and an older configuration is in force.",
+        )
+        .expect(RIGHT);
+        register(&registry, &config_rejected);
         let build = IntGaugeVec::new(
             Opts::new("txguard_build_info", "Always 1; the version is in the label."),
             &["version"],
@@ -152,6 +167,8 @@ impl Metrics {
             log_dropped,
             backend_connect_errors,
             journal_bytes,
+            config_generation,
+            config_rejected,
             registry,
         }
     }
@@ -205,6 +222,16 @@ impl Metrics {
     /// Journals hold so many bytes now.
     pub fn journals_hold(&self, bytes: usize) {
         self.journal_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// The configuration in force is this many-th.
+    pub fn config_generation(&self, generation: u64) {
+        self.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+    }
+
+    /// Whether the file on disk was rejected.
+    pub fn config_rejected(&self, rejected: bool) {
+        self.config_rejected.set(rejected.into());
     }
 
     /// Transactions so far that ended in this way.

@@ -29,6 +29,8 @@ fn every_metric_with_type_and_help() {
     txguard_backend_connect_errors_total counter: Attempts to connect to a backend address that failed.
     txguard_build_info gauge: Always 1; the version is in the label.
     txguard_commit_seconds histogram: Time that a commit point took for the client, replays included.
+    txguard_config_generation gauge: Counts the configurations that were in force, from 1.
+    txguard_config_rejected gauge: 1 while the file on disk has mistakes and an older configuration is in force.
     txguard_connections gauge: Open connections, by side.
     txguard_connections_total counter: Connections since the start, by side.
     txguard_journal_bytes gauge: Bytes of requests held for replay by all transactions together.
