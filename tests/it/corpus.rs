@@ -14,7 +14,7 @@ pub(crate) enum On {
 /// One thing that a client sends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
-    /// COM_QUERY.
+    /// COM_QUERY; `{schema}` is the name of the schema, for names that the whole server shares.
     Query(&'static str),
     /// COM_QUERY with a text that is too long to be written down.
     Made(fn() -> String),
@@ -177,7 +177,8 @@ pub(crate) const CORPUS: &[Dialogue] = &[
     both(
         "texts of four bytes",
         &[
-            Query("SELECT '😀', _utf8mb4'🎉' AS `sp😀t`, HEX('𝒳')"),
+            Query("SELECT '😀', _utf8mb4'🎉' AS `ünïcödé`, HEX('𝒳')"),
+            Query("SELECT 1 AS `sp😀t`"),
             Query("SELECT '\\\\', '\\'', \"\\\"\", 'a''b', '\\0', '\\n' "),
         ],
     ),
@@ -359,17 +360,17 @@ pub(crate) const CORPUS: &[Dialogue] = &[
         "generated ids",
         &[
             KV_IS_EMPTY,
-            Query("CREATE TABLE generated (id INT AUTO_INCREMENT PRIMARY KEY, v INT)"),
-            Query("INSERT INTO generated (v) VALUES (1), (2)"),
+            Query("CREATE TABLE numbered (id INT AUTO_INCREMENT PRIMARY KEY, v INT)"),
+            Query("INSERT INTO numbered (v) VALUES (1), (2)"),
             DIAGNOSTICS,
             Query("BEGIN"),
-            Query("INSERT INTO generated (v) VALUES (3)"),
+            Query("INSERT INTO numbered (v) VALUES (3)"),
             Query("SELECT LAST_INSERT_ID()"),
             Query("COMMIT"),
             Query("SELECT LAST_INSERT_ID()"),
-            Query("INSERT INTO generated VALUES (NULL, LAST_INSERT_ID(77))"),
-            Query("SELECT v FROM generated ORDER BY v"),
-            Query("DROP TABLE generated"),
+            Query("INSERT INTO numbered VALUES (NULL, LAST_INSERT_ID(77))"),
+            Query("SELECT v FROM numbered ORDER BY v"),
+            Query("DROP TABLE numbered"),
         ],
     ),
     // --------------------------------------------------------------------------- multi-results
@@ -917,12 +918,21 @@ pub(crate) const CORPUS: &[Dialogue] = &[
             Query("COMMIT"),
         ],
     ),
-    both(
-        "FOUND_ROWS behind COMMIT",
+    tidb(
+        "FOUND_ROWS before there is a result",
         &[
             Query("BEGIN"),
             Query("COMMIT"),
             DIAGNOSTICS,
+            Command(com::RESET_CONNECTION, b"", Shape::Single),
+            Query("BEGIN"),
+            Query("COMMIT"),
+            DIAGNOSTICS,
+        ],
+    ),
+    both(
+        "FOUND_ROWS behind COMMIT",
+        &[
             Query("SELECT 1 FROM kv"),
             Query("BEGIN"),
             Query("COMMIT"),
@@ -1235,10 +1245,10 @@ pub(crate) const CORPUS: &[Dialogue] = &[
             Query("ROLLBACK"),
             Query("SHOW WARNINGS"),
             Query("DELETE FROM archive"),
-            Query("XA START 'x'"),
+            Query("XA START '{schema}'"),
             Query("INSERT INTO kv VALUES (2, 2, '')"),
-            Query("XA END 'x'"),
-            Query("XA ROLLBACK 'x'"),
+            Query("XA END '{schema}'"),
+            Query("XA ROLLBACK '{schema}'"),
             Query("SET STATEMENT max_statement_time = 10 FOR SELECT 1"),
             Query("BEGIN NOT ATOMIC SELECT 1; SELECT 2; END"),
             Query("EXECUTE IMMEDIATE 'SELECT 1'"),
