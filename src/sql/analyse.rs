@@ -1,12 +1,14 @@
 //! From a shape to a class: sqlparser, a walk over the syntax tree, and a second opinion.
 //!
 //! Owns everything that touches sqlparser. The shield: at most [`TOKENS_MAX`] tokens are parsed,
-//! the crate's feature `recursive-protection` is on, a tree is never cloned or printed, and it
-//! lives and dies on a stack of its own ([`STACK_BYTES`]). That stack is needed: the protection
-//! covers expressions and queries only. `a JOIN b JOIN c …` without conditions and nested columns
-//! of JSON_TABLE recurse past it (measured with 0.63, debug: 2 MiB are gone after 200 joins, and
-//! 16 joins suffice when expressions around them have used most of a stack). A panic of the
-//! parser ends that thread only and counts as "not understood".
+//! the crate's feature `recursive-protection` is on, a tree is never cloned or printed, a panic
+//! counts as "not understood", and what isn't small gets a stack of its own ([`STACK_BYTES`]).
+//!
+//! That stack is needed: the protection covers expressions and queries only. `a JOIN b JOIN c …`
+//! without conditions and nested columns of JSON_TABLE recurse past it (measured with 0.63, debug
+//! build: 2 MiB are gone after 300 joins, and 16 joins suffice when expressions around them have
+//! used up most of a stack). A thread costs some ten to hundred microseconds, once per shape;
+//! small statements do without.
 //!
 //! Two independent looks decide that a statement is safe, and both must agree:
 //! - the walk accepts only nodes that MySQL has and functions on the allow-list;
@@ -18,6 +20,7 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use sqlparser::ast::{
@@ -28,7 +31,7 @@ use sqlparser::ast::{
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use super::classify::{Class, Kind, Reason, TableName};
 use super::function;
@@ -42,9 +45,13 @@ const TOKENS_MAX: usize = 8_192;
 /// doesn't bound. MySQL itself joins at most 61 tables.
 const NESTING_MAX: usize = 128;
 
-/// Stack of the parser. Measured: everything within the limits above needs less than a half of
-/// it in a debug build. Only what is touched costs memory.
+/// Stack of the parser. Only what is touched costs memory.
 const STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// A statement within these limits is parsed on the stack of the caller: tokens, levels of
+/// brackets, joins. Measured in a debug build: 93 recursive constructs within them, inside one
+/// another, on stacks of every size from 192 KiB to 1.2 MiB.
+const SMALL: (usize, usize, usize) = (512, 16, 8);
 
 /// Reserved words that may follow INSERT, REPLACE, UPDATE and DELETE. sqlparser takes some of
 /// them for tables.
@@ -57,11 +64,13 @@ const SYSTEM_SCHEMAS: [&str; 4] =
 /// The class of the statement with this shape; `None` if no thread could be had for it, which
 /// says nothing about the statement.
 pub(super) fn class(shape: &[u8]) -> Option<Class> {
-    let mut walk = thread::scope(|scope| {
-        let parser = thread::Builder::new().name("sqlparser".into()).stack_size(STACK_BYTES);
-        let running = parser.spawn_scoped(scope, || parse_and_walk(shape)).ok()?;
-        Some(running.join().unwrap_or_else(|_| Walk::failed(Reason::Unparsable)))
-    })?;
+    let mut walk = match shielded(|| tokens(shape)) {
+        Ok((tokens, nesting)) if nesting.is_small(tokens.len()) => {
+            shielded(|| Ok(parse(tokens))).unwrap_or_else(Walk::failed)
+        }
+        Ok((tokens, _)) => parse_on_own_stack(tokens)?,
+        Err(reason) => Walk::failed(reason),
+    };
     walk.names.extend(walk.ctes.iter().cloned());
     let reason = match (walk.kind, token_reason(shape, &walk.names)) {
         // Without a tree nobody knows which names are tables.
@@ -79,19 +88,33 @@ pub(super) fn class(shape: &[u8]) -> Option<Class> {
     })
 }
 
-/// Parses the shape; what can't be parsed comes back as a failed walk.
-fn parse_and_walk(shape: &[u8]) -> Walk {
-    let Ok(sql) = std::str::from_utf8(shape) else { return Walk::failed(Reason::Unparsable) };
-    let dialect = MySqlDialect {};
-    let Ok(mut tokens) = Tokenizer::new(&dialect, sql).tokenize_with_location() else {
-        return Walk::failed(Reason::Unparsable);
-    };
+/// Runs the parser's code; a panic in it means that the statement isn't understood.
+fn shielded<T>(work: impl FnOnce() -> Result<T, Reason>) -> Result<T, Reason> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Reason::Unparsable))
+}
+
+/// The tokens that the parser gets, if it may get them.
+fn tokens(shape: &[u8]) -> Result<(Vec<TokenWithSpan>, Nesting), Reason> {
+    let sql = std::str::from_utf8(shape).map_err(|_| Reason::Unparsable)?;
+    let mut tokens = Tokenizer::new(&MySqlDialect {}, sql)
+        .tokenize_with_location()
+        .map_err(|_| Reason::Unparsable)?;
     // Hints are white space to the parser; the second look reads them.
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
-    if tokens.len() > TOKENS_MAX || nesting(&tokens) > NESTING_MAX {
-        return Walk::failed(Reason::TooLarge);
+    if tokens.len() > TOKENS_MAX {
+        return Err(Reason::TooLarge);
     }
     adapt(&mut tokens);
+    let nesting = Nesting::of(&tokens);
+    if nesting.brackets.max(nesting.joins) > NESTING_MAX {
+        return Err(Reason::TooLarge);
+    }
+    Ok((tokens, nesting))
+}
+
+/// Parses; what can't be parsed comes back as a failed walk. The tree lives and dies here.
+fn parse(tokens: Vec<TokenWithSpan>) -> Walk {
+    let dialect = MySqlDialect {};
     let parsed = Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements();
     match parsed.as_deref() {
         Ok([statement]) => Walk::over(statement),
@@ -99,38 +122,58 @@ fn parse_and_walk(shape: &[u8]) -> Walk {
     }
 }
 
-/// The deepest level of brackets or the number of joins, whichever is more.
-fn nesting(tokens: &[TokenWithSpan]) -> usize {
-    let (mut depth, mut deepest, mut joins) = (0_usize, 0, 0);
-    for token in tokens {
-        match &token.token {
-            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
-            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
-            Token::Word(word) => {
-                joins +=
-                    usize::from(matches!(word.keyword, Keyword::JOIN | Keyword::STRAIGHT_JOIN));
+fn parse_on_own_stack(tokens: Vec<TokenWithSpan>) -> Option<Walk> {
+    let parser = thread::Builder::new().name("sqlparser".into()).stack_size(STACK_BYTES);
+    let running = parser.spawn(move || parse(tokens)).ok()?;
+    Some(running.join().unwrap_or_else(|_| Walk::failed(Reason::Unparsable)))
+}
+
+/// What can recurse without protection.
+struct Nesting {
+    /// The deepest level of brackets.
+    brackets: usize,
+    /// All joins together: whether they nest is for the parser to find out.
+    joins: usize,
+}
+
+impl Nesting {
+    fn of(tokens: &[TokenWithSpan]) -> Self {
+        let mut nesting = Self { brackets: 0, joins: 0 };
+        let mut depth = 0_usize;
+        for token in tokens {
+            match &token.token {
+                Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+                Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+                Token::Word(word) => {
+                    let joins = matches!(word.keyword, Keyword::JOIN | Keyword::STRAIGHT_JOIN);
+                    nesting.joins += usize::from(joins);
+                }
+                _ => {}
             }
-            _ => {}
+            nesting.brackets = nesting.brackets.max(depth);
         }
-        deepest = deepest.max(depth);
+        nesting
     }
-    deepest.max(joins)
+
+    const fn is_small(&self, tokens: usize) -> bool {
+        let (tokens_max, brackets_max, joins_max) = SMALL;
+        tokens <= tokens_max && self.brackets <= brackets_max && self.joins <= joins_max
+    }
 }
 
 /// Rewrites what sqlparser 0.63 doesn't know into what it knows. Only tables, functions, locks
-/// and order are read from the tree, and these stay the same.
-fn adapt(tokens: &mut Vec<TokenWithSpan>) {
-    let mut at = 0;
-    while at < tokens.len() {
+/// and order are read from the tree, and these stay the same. What goes becomes white space.
+fn adapt(tokens: &mut [TokenWithSpan]) {
+    for at in 0..tokens.len() {
         if words_at(tokens, at, &["LOCK", "IN", "SHARE", "MODE"]) {
             tokens[at].token = Token::make_keyword("FOR");
             tokens[at + 1].token = Token::make_keyword("SHARE");
-            tokens.drain(at + 2..at + 4);
+            blank(&mut tokens[at + 2..at + 4]);
         }
         let waits = words_at(tokens, at, &["FOR", "UPDATE", "WAIT"])
             || words_at(tokens, at, &["FOR", "SHARE", "WAIT"]);
         if waits && matches!(token_at(tokens, at + 3), Some(Token::Number(..))) {
-            tokens.drain(at + 2..at + 4);
+            blank(&mut tokens[at + 2..at + 4]);
         }
         let infix = at > 0
             && words_at(tokens, at, &["MOD"])
@@ -142,33 +185,33 @@ fn adapt(tokens: &mut Vec<TokenWithSpan>) {
         if matches!(tokens[at].token, Token::ExclamationMark) {
             tokens[at].token = Token::make_keyword("NOT");
         }
-        at += 1;
     }
-    while MODIFIERS.iter().any(|word| words_at(tokens, 1, &[word])) {
-        tokens.remove(1);
-    }
+    let modifiers = (1..tokens.len())
+        .take_while(|at| MODIFIERS.iter().any(|word| words_at(tokens, *at, &[word])))
+        .count();
+    blank(tokens.get_mut(1..1 + modifiers).unwrap_or_default());
     if words_at(tokens, 0, &["UPDATE"]) {
         join_updated_tables(tokens);
     }
 }
 
-/// `UPDATE a, b SET` becomes `UPDATE a CROSS JOIN b SET`.
-fn join_updated_tables(tokens: &mut Vec<TokenWithSpan>) {
+fn blank(tokens: &mut [TokenWithSpan]) {
+    for token in tokens {
+        token.token = Token::Whitespace(Whitespace::Space);
+    }
+}
+
+/// `UPDATE a, b SET` becomes `UPDATE a STRAIGHT_JOIN b SET`.
+fn join_updated_tables(tokens: &mut [TokenWithSpan]) {
     let mut depth = 0_usize;
-    let mut at = 0;
-    while at < tokens.len() && !(depth == 0 && words_at(tokens, at, &["SET"])) {
+    for at in 0..tokens.len() {
         match tokens[at].token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
-            Token::Comma if depth == 0 => {
-                let mut join = tokens[at].clone();
-                tokens[at].token = Token::make_keyword("CROSS");
-                join.token = Token::make_keyword("JOIN");
-                tokens.insert(at + 1, join);
-            }
+            Token::Comma if depth == 0 => tokens[at].token = Token::make_keyword("STRAIGHT_JOIN"),
+            _ if depth == 0 && words_at(tokens, at, &["SET"]) => return,
             _ => {}
         }
-        at += 1;
     }
 }
 

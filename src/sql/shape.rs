@@ -273,7 +273,11 @@ impl Writer<'_> {
                 at += 1;
                 continue;
             }
-            match lex::comment(self.text, at) {
+            let comment = match byte {
+                b'#' | b'-' | b'/' => lex::comment(self.text, at),
+                _ => None,
+            };
+            match comment {
                 Some(comment) if comment.kind == Kind::Comment => at = comment.end,
                 _ => break,
             }
