@@ -42,6 +42,10 @@ pub(super) fn parse(sql: &str) -> Result<(Statement, usize), SqlError> {
     if tokens.len() > TOKENS_MAX {
         return Err(SqlError::unsupported(format_args!("a statement over {TOKENS_MAX} tokens")));
     }
+    // The parser's own protection does not cover these, and the engine runs neither.
+    if let Some(word) = tokens.iter().find_map(recursive_word) {
+        return Err(SqlError::unsupported(format_args!("{word}")));
+    }
     while tokens.last() == Some(&Token::SemiColon) {
         tokens.pop();
     }
@@ -60,6 +64,13 @@ pub(super) fn parse(sql: &str) -> Result<(Statement, usize), SqlError> {
         None => Statement::Sql(Box::new(by_parser(&dialect, tokens)?)),
     };
     Ok((statement, params))
+}
+
+/// `JOIN` and `JSON_TABLE`, over which the parser recurses without a limit.
+fn recursive_word(token: &Token) -> Option<&'static str> {
+    let Token::Word(word) = token else { return None };
+    let named = |name| word.quote_style.is_none() && word.value.eq_ignore_ascii_case(name);
+    ["JOIN", "JSON_TABLE"].into_iter().find(|name| named(name))
 }
 
 fn ast_error(error: sqlparser::tokenizer::TokenizerError) -> SqlError {

@@ -775,3 +775,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_the_parser_would_overflow_its_stack_on_is_refused() {
+    let engine = Engine::new();
+    let mut session = engine.session();
+    for text in
+        [format!("SELECT 1 FROM t{}", " JOIN t".repeat(3_000)), "SELECT * FROM a join b".into()]
+    {
+        let refused = session.execute(&text).expect_err("not supported");
+        assert_eq!(refused.code, 1235, "{}", refused.message);
+    }
+}
