@@ -170,7 +170,7 @@ enum What {
     /// BEGIN in any form; inside a transaction it commits that one, and `next` waits for it.
     Begin { next: Option<Box<Txn>> },
     /// COM_CHANGE_USER.
-    ChangeUser { user: Box<str>, schema: Option<Box<str>> },
+    ChangeUser { user: Box<str>, schema: Option<Box<str>>, plain: bool },
     /// COMMIT.
     Commit,
     /// Something that can't be part of a transaction's record.

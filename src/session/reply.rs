@@ -201,14 +201,13 @@ impl Conversation {
                 self.charset_plain = reads.charset_plain.unwrap_or(self.charset_plain);
                 self.lexing.ansi_quotes = reads.ansi_quotes.unwrap_or(self.lexing.ansi_quotes);
             }
-            What::ChangeUser { user, schema } => {
+            What::ChangeUser { user, schema, plain } => {
                 self.user = user.clone();
                 self.schema = schema.clone();
                 self.user_policies = self.policies.borrow().for_user(&self.user);
                 self.session_reset();
-                // The character set came in fields that were not read.
-                self.charset_plain = false;
-                self.login_plain = false;
+                self.charset_plain = *plain;
+                self.login_plain = *plain;
             }
             What::Begin { .. } | What::Commit | What::Other | What::Rollback | What::Statement => {}
         }

@@ -6,11 +6,12 @@
 
 use crate::net::lane::Lane;
 use crate::net::relay::Flow;
+use crate::sql::is_plain_collation;
 use crate::txn::guard::Unguarded;
 use crate::wire::command::{Command, Reply};
 use crate::wire::frame::{HEADER_LEN, Header};
 use crate::wire::packet::execute::statement_id;
-use crate::wire::packet::login::change_user;
+use crate::wire::packet::login::{ChangeUser, change_user};
 
 use super::{Ask, Conversation, What};
 
@@ -186,11 +187,12 @@ impl Conversation {
             Command::INIT_DB => What::Use(String::from_utf8_lossy(&payload[1..]).into()),
             Command::RESET_CONNECTION => What::Reset,
             Command::CHANGE_USER => match change_user(payload, self.capabilities) {
-                Ok((user, schema)) => What::ChangeUser {
+                Ok(ChangeUser { user, schema, collation }) => What::ChangeUser {
                     user: String::from_utf8_lossy(user).into(),
                     schema: (!schema.is_empty()).then(|| String::from_utf8_lossy(schema).into()),
+                    plain: collation.is_some_and(is_plain_collation),
                 },
-                Err(_) => What::ChangeUser { user: "".into(), schema: None },
+                Err(_) => What::ChangeUser { user: "".into(), schema: None, plain: false },
             },
             _ => What::Other,
         };

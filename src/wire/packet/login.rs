@@ -59,11 +59,22 @@ impl<'a> Login<'a> {
     }
 }
 
-/// User and schema of a `COM_CHANGE_USER`.
+/// What txguard reads from a `COM_CHANGE_USER`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangeUser<'a> {
+    /// The account's name.
+    pub user: &'a [u8],
+    /// The schema in use; may be empty.
+    pub schema: &'a [u8],
+    /// The collation id, if the packet goes so far.
+    pub collation: Option<u8>,
+}
+
+/// Reads a `COM_CHANGE_USER`.
 pub fn change_user(
     payload: &[u8],
     capabilities: Capabilities,
-) -> Result<(&[u8], &[u8]), Malformed> {
+) -> Result<ChangeUser<'_>, Malformed> {
     let mut reader = Reader::new(payload);
     reader.u8()?;
     let user = reader.nul_bytes()?;
@@ -73,7 +84,10 @@ pub fn change_user(
     } else {
         reader.nul_bytes()?;
     }
-    Ok((user, last_string(&mut reader)?))
+    let schema = last_string(&mut reader)?;
+    // Two bytes; ids beyond one byte are all of utf8mb4.
+    let collation = reader.u16().ok().map(|id| u8::try_from(id).unwrap_or(u8::MAX));
+    Ok(ChangeUser { user, schema, collation })
 }
 
 /// Some clients leave the NUL of the last field out.
@@ -122,7 +136,10 @@ mod tests {
     fn a_change_of_user_names_user_and_schema() {
         let payload = b"\x11bob\0\x02xxother\0\x2d\0";
         let flags = Capabilities(FLAGS);
-        assert_eq!(change_user(payload, flags), Ok((&b"bob"[..], &b"other"[..])));
+        let bob = ChangeUser { user: b"bob", schema: b"other", collation: Some(0x2d) };
+        assert_eq!(change_user(payload, flags), Ok(bob));
+        let short = ChangeUser { collation: None, ..bob };
+        assert_eq!(change_user(&payload[..payload.len() - 2], flags), Ok(short));
     }
 
     #[test]
