@@ -42,20 +42,22 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    match timeout(deps.handshake_max, exchange(link, deps.clone())).await {
-        Ok(Err(End::Own(own))) => Err(refuse(link, own).await),
+    let mut seq = 0;
+    match timeout(deps.handshake_max, exchange(link, deps.clone(), &mut seq)).await {
+        Ok(Err(End::Own(own))) => Err(refuse(link, own, seq).await),
         Ok(done) => done,
-        Err(_) => Err(refuse(link, Own::HandshakeTimeout).await),
+        Err(_) => Err(refuse(link, Own::HandshakeTimeout, seq).await),
     }
 }
 
-/// Tells the client why there is no login; the sequence id follows the last packet either way.
-async fn refuse<C, B>(link: &mut Link<C, B>, own: Own) -> End
+/// Tells the client why there is no login; the sequence id follows the last packet, which is the
+/// client's if one is there and else that of `seq`.
+async fn refuse<C, B>(link: &mut Link<C, B>, own: Own, seq: u8) -> End
 where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    let seq = Header::read(link.up.pending()).map_or(0, |header| header.seq.wrapping_add(1));
+    let seq = Header::read(link.up.pending()).map_or(seq, |header| header.seq.wrapping_add(1));
     link.down.push(&own_error(own, seq));
     // A client that doesn't read must not keep the task: the login limit holds here too.
     let _ = timeout(std::time::Duration::from_secs(1), link.flush_down()).await;
@@ -75,12 +77,17 @@ pub fn own_error(own: Own, seq: u8) -> Vec<u8> {
     frame
 }
 
-async fn exchange<C, B>(link: &mut Link<C, B>, deps: Arc<Deps>) -> Result<Conversation, End>
+async fn exchange<C, B>(
+    link: &mut Link<C, B>,
+    deps: Arc<Deps>,
+    seq: &mut u8,
+) -> Result<Conversation, End>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let hello = greeting(link).await?;
+    *seq = 1;
     let who = client_login(link).await?;
     let status = authenticate(link).await?;
     let mut policies = deps.policies.clone();

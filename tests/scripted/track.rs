@@ -310,14 +310,16 @@ async fn a_change_of_user_and_schema_chooses_other_policies() {
     let mut talk = open(rules).await;
     talk.transfer().await;
     talk.sql("COMMIT", &conflict(1)).await;
-    let login = command(Command::CHANGE_USER, b"bob\0\x02xxshop\0\x2d\0mysql_native_password\0");
+    let login = command(Command::CHANGE_USER, b"bob\0\x02xxshop\0\x1c\0mysql_native_password\0");
     talk.step(&login, &ok(AUTO)).await;
     talk.transfer().await;
-    // The character set came with the login and was not read.
+    // It came with gbk.
     talk.sql("COMMIT", &conflict(1)).await;
     assert_eq!(talk.unguarded(), ["charset"]);
     talk.sql("SET NAMES utf8mb4", &ok(AUTO)).await;
+    let plain = command(Command::CHANGE_USER, b"bob\0\x02xxshop\0\x2d\0mysql_native_password\0");
     for (payload, guarded) in [
+        (plain, true),
         (command(Command::INIT_DB, b"other"), false),
         (query("USE `shop`"), true),
         (query("USE other;"), false),

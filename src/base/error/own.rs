@@ -25,16 +25,12 @@ pub enum Own {
     BackendUnreachable,
     /// The backend closed or spoke another protocol before the login was complete.
     BackendHandshake,
-    /// The backend connection ended while a command was running.
-    BackendLost,
     /// The client sent bytes that are not the MySQL protocol.
     ClientProtocol,
     /// txguard is at its limit of clients.
     TooManyClients,
     /// The login took longer than the limit.
     HandshakeTimeout,
-    /// txguard is shutting down.
-    ShuttingDown,
 }
 
 /// All rows, by code.
@@ -54,14 +50,6 @@ pub const ALL: &[Row] = &[
         text: "the backend ended the login",
         cause: "The backend closed the connection, or sent something that is not a MySQL greeting, before the login was complete.",
         remedy: "Look into the backend's log; check that the address is a MySQL protocol port.",
-    },
-    Row {
-        own: Own::BackendLost,
-        code: 17003,
-        sqlstate: "08S01",
-        text: "the backend connection was lost",
-        cause: "The backend closed the connection while a command was running or during a replay.",
-        remedy: "Reconnect. A transaction that was committing may or may not have been committed.",
     },
     Row {
         own: Own::ClientProtocol,
@@ -86,14 +74,6 @@ pub const ALL: &[Row] = &[
         text: "the login took too long",
         cause: "The client did not finish the login within `[limits] handshake`.",
         remedy: "Look for a stalled client, or raise `[limits] handshake`.",
-    },
-    Row {
-        own: Own::ShuttingDown,
-        code: 17007,
-        sqlstate: "08S01",
-        text: "shutting down",
-        cause: "txguard got a signal to stop.",
-        remedy: "Reconnect; another txguard or the restarted one will answer.",
     },
 ];
 
@@ -127,11 +107,9 @@ mod tests {
         for own in [
             Own::BackendUnreachable,
             Own::BackendHandshake,
-            Own::BackendLost,
             Own::ClientProtocol,
             Own::TooManyClients,
             Own::HandshakeTimeout,
-            Own::ShuttingDown,
         ] {
             assert_eq!(own.row().own, own);
         }
