@@ -17,6 +17,7 @@ impl Conversation {
         if self.txn.is_none() {
             return self.query_outside(request, scan, up);
         }
+        self.note_trace(request, up);
         let role = match scan.verb {
             _ if scan.empty => None,
             // What passes in pieces can't have statements of ours around it.
@@ -28,6 +29,16 @@ impl Conversation {
         };
         let what = self.note_effects(request, &scan, up);
         self.statement(request, role, !scan.empty, what, up)
+    }
+
+    /// Drivers begin a transaction without a comment; the first statement that carries a trace
+    /// names it.
+    fn note_trace(&mut self, request: Request, up: &Lane) {
+        let text = &request.payload(up)[1..];
+        let commented = text.starts_with(b"/*") || text.trim_ascii_end().ends_with(b"*/");
+        if let Some(txn) = self.txn.as_mut().filter(|txn| commented && txn.traceparent.is_none()) {
+            txn.traceparent = sql::traceparent(text).map(Into::into);
+        }
     }
 
     /// No transaction is open: does this open one?

@@ -51,6 +51,18 @@ async fn every_text_of_a_transaction_carries_the_same_id() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_statement_with_a_trace_context_names_it_for_those_behind() {
+    let mut talk = open(TAG).await;
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let begin = tagged(&mut talk, "BEGIN", &ok(TX)).await;
+    assert!(!begin.contains("traceparent"), "{begin}");
+    let text = format!("SELECT v FROM t /*traceparent='{parent}'*/");
+    let select = tagged(&mut talk, &text, &rows(&["1"], TX)).await;
+    let commit = tagged(&mut talk, "COMMIT", &ok(AUTO)).await;
+    assert!(select.contains(parent) && commit == select, "{select} {commit}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_hint_and_the_trace_context_are_in_it() {
     let mut talk = open(&format!("{TAG}tso='hint'")).await;
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
