@@ -61,8 +61,8 @@
 //!   functions. Don't guard MariaDB users whose triggers do that.
 //! - Answers to commands that are not recorded (COM_STMT_PREPARE, COM_PING) are not asked for
 //!   again; an error among them switches the guard off.
-//! - Behind a replay that was refused, `SHOW WARNINGS` is empty where TiDB would show the conflict;
-//!   the same behind a failed COMMIT with `tso = "exact"`. The error itself is the original one.
+//! - Behind a replay that was refused, `SHOW WARNINGS` is empty where TiDB would show the conflict.
+//!   The error itself is the original one.
 //! - `tag = "alias"` takes `@@tidb_session_alias` for itself; an application that sets its own
 //!   should be tagged by comment.
 //! - Timing is not an answer: `NOWAIT`, `SKIP LOCKED` and timeouts are compared by what they

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::net::lane::Lane;
-use crate::policy::{Plan, Tag, TsoMode};
+use crate::policy::{Plan, TsoMode};
 use crate::sql;
 use crate::txn::fingerprint::Fingerprint;
 use crate::txn::guard::Unguarded;
@@ -11,7 +11,7 @@ use crate::txn::journal::Role;
 use crate::txn::replay::Attempts;
 
 use super::request::{Request, Step};
-use super::{Conversation, Injected, Txn, What};
+use super::{Conversation, Txn, What};
 
 impl Conversation {
     /// BEGIN while no transaction is open.
@@ -22,7 +22,7 @@ impl Conversation {
             return Step::Next;
         }
         // Earlier answers decide what state this one finds; pipelining clients wait a moment.
-        if !self.expected.is_empty() {
+        if self.client_waits() {
             return Step::Wait;
         }
         let traceparent = self.text_of(request, up).and_then(sql::traceparent);
@@ -55,19 +55,12 @@ impl Conversation {
     }
 
     fn send_begin(&mut self, request: Request, next: Option<Box<Txn>>, up: &mut Lane) -> Step {
-        let alias = next.as_deref().or(self.txn.as_deref()).and_then(|txn| {
-            (txn.plan.tag == Tag::Alias && !txn.plan.observe_only && self.is_tidb)
-                .then(|| format!("SET tidb_session_alias='{}'", txn.id))
-        });
         let tag = match request.command {
             crate::wire::command::Command::QUERY if next.is_none() => self.tag(request, up),
             _ => 0,
         };
         let request = Request { frame_len: request.frame_len + tag, ..request };
         self.send(request, What::Begin { next }, tag, up);
-        if let Some(alias) = alias {
-            self.inject(&alias, Injected::Alias, up);
-        }
         Step::Next
     }
 

@@ -1,11 +1,14 @@
-//! Exact timestamps, around COMMIT and in its packet train, so that no round trip is added:
+//! Exact timestamps, around COMMIT, without a round trip that the client waits for:
 //!
 //! ```text
-//! SELECT @@tidb_current_ts      start_ts; COMMIT resets what it disturbed
-//! COMMIT
+//! SELECT @@tidb_current_ts      start_ts; sent with COMMIT, which resets what it disturbed
+//! COMMIT                        its OK goes to the client at once
 //! SELECT @@tidb_last_txn_info   {"start_ts": …, "commit_ts": …} of the last one that wrote
 //! DO 0                          ROW_COUNT() as behind COMMIT
 //! ```
+//!
+//! The last two are sent when the OK has come, ahead of the client's next command. Behind an error
+//! nothing of ours is sent, so that SHOW WARNINGS tells of the error.
 //!
 //! COMMIT leaves FOUND_ROWS() alone: it still tells the rows of the client's last result (TiDB
 //! `executor.recordSet.Next`), and each SELECT of ours would change that. So the last result of

@@ -16,8 +16,8 @@ use super::{Conversation, End, Injected, What};
 impl Conversation {
     /// COMMIT inside a transaction.
     pub(super) fn commit(&mut self, request: Request, up: &mut Lane) -> Step {
-        // Statements of ours stand around this one; answers before it must be in.
-        if self.wants_capture() && !self.expected.is_empty() {
+        // A statement of ours stands before this one; answers before it must be in.
+        if self.wants_capture() && self.client_waits() {
             return Step::Wait;
         }
         self.record(request, Role::Commit, true, up);
@@ -28,7 +28,6 @@ impl Conversation {
         let tag = self.tag_text(request, up);
         let request = Request { frame_len: request.frame_len + tag, ..request };
         self.send(request, What::Commit, tag, up);
-        self.capture_behind(up);
         Step::Next
     }
 
@@ -37,7 +36,6 @@ impl Conversation {
         let tag = self.tag_text(request, up);
         let request = Request { frame_len: request.frame_len + tag, ..request };
         self.send(request, What::Rollback, tag, up);
-        self.clear_alias(up);
         Step::Next
     }
 

@@ -37,14 +37,37 @@ impl Conversation {
         self.expected.iter().any(|one| matches!(one.context, Ask::Proxy(_)))
     }
 
-    /// Takes the transaction id out of the session alias again.
+    /// The open transaction has its id in the session alias.
+    fn is_aliased(&self) -> bool {
+        self.is_tidb
+            && self.txn.as_ref().is_some_and(|txn| {
+                txn.plan.tag == Tag::Alias && txn.explicit && !txn.plan.observe_only
+            })
+    }
+
+    /// Puts the transaction's id into the session alias.
+    pub(super) fn set_alias(&mut self, up: &mut Lane) {
+        if let Some(txn) = self.txn.as_ref().filter(|_| self.is_aliased()) {
+            let text = format!("SET tidb_session_alias='{}'", txn.id);
+            self.inject(&text, Injected::Alias, up);
+        }
+    }
+
+    /// Takes it out again.
     pub(super) fn clear_alias(&mut self, up: &mut Lane) {
-        let aliased = self.txn.as_ref().is_some_and(|txn| {
-            txn.plan.tag == Tag::Alias && txn.explicit && !txn.plan.observe_only
-        });
-        if aliased && self.is_tidb {
+        if self.is_aliased() {
             self.inject("SET tidb_session_alias=''", Injected::Alias, up);
         }
+    }
+
+    /// Statements of ours will follow answers of this transaction, so nothing may be sent ahead.
+    pub(super) fn is_surrounded(&self) -> bool {
+        self.is_aliased() || self.wants_capture()
+    }
+
+    /// An answer to the client is still to come.
+    pub(super) fn client_waits(&self) -> bool {
+        self.expected.iter().any(|one| matches!(one.context, Ask::Client { .. }))
     }
 }
 

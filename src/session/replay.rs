@@ -307,9 +307,6 @@ impl Conversation {
         let tagged = !matches!(what, What::Begin { next: Some(_) });
         let tag = self.send_again(&request, tagged, up);
         self.expected.push(command, Ask::Client { what, sent, tag });
-        if commits {
-            self.capture_behind(up);
-        }
     }
 
     /// Lets the client have the first error; returns its code.

@@ -158,6 +158,11 @@ impl Conversation {
         self.measure(expected.command, &what, sent);
         self.replay_ended(ReplayOutcome::Succeeded);
         self.apply(&mut what);
+        match what {
+            What::Commit => self.capture_behind(up),
+            What::Rollback => self.clear_alias(up),
+            _ => {}
+        }
         if let Some(status) = seen.status {
             // Inside a transaction no server takes a SET TRANSACTION.
             // The same transaction is still open, whatever was feared.
@@ -172,6 +177,9 @@ impl Conversation {
             match status.in_trans() {
                 true if matches!(what, What::Commit | What::Rollback | What::Begin { .. }) => {
                     self.opened(&mut what, up);
+                    if matches!(what, What::Begin { .. }) {
+                        self.set_alias(up);
+                    }
                 }
                 true => match self.txn.as_mut() {
                     Some(txn) => txn.open = true,

@@ -175,7 +175,7 @@ impl Conversation {
     fn must_wait(&self) -> bool {
         let strict = |txn: &super::Txn| {
             let acts = txn.guarded && !txn.plan.observe_only;
-            acts || !txn.open || txn.ending || txn.probed.is_some()
+            acts || self.is_surrounded() || !txn.open || txn.ending || txn.probed.is_some()
         };
         !self.expected.is_empty() && self.txn.as_ref().is_some_and(|txn| strict(txn))
     }

@@ -62,15 +62,6 @@ async fn mariadb_with_session_state() {
     corpus(&need!(mariadb::start()), WITH_STATE).await;
 }
 
-/// What is known to differ, by dialogue and policy: the statements behind COMMIT and BEGIN are on
-/// their way before its answer is known, and clear the warnings that a failed one leaves.
-const KNOWN: &[(&str, &str)] = &[
-    ("the warnings of a COMMIT that failed", "alias and exact"),
-    ("the warnings of a COMMIT that failed", "retry, alias and exact"),
-    ("the warnings of a BEGIN that failed", "alias and exact"),
-    ("the warnings of a BEGIN that failed", "retry, alias and exact"),
-];
-
 /// A policy under test and its proxy.
 struct Under {
     policy: &'static str,
@@ -120,10 +111,7 @@ async fn corpus(backend: &Backend, capabilities: u32) {
             let address = under.proxy.address.to_string();
             let through = play(&address, &schema.name, capabilities, dialogue).await;
             let difference = compare(dialogue, &direct, &through);
-            if KNOWN.contains(&(dialogue.name, under.policy)) {
-                let fixed = "is equal now: take it out of KNOWN".to_owned();
-                failures.extend(difference.is_none().then_some(fixed));
-            } else if let Some(text) = difference {
+            if let Some(text) = difference {
                 failures.push(format!("== {} · policy {}: {text}", dialogue.name, under.policy));
             }
             let expected = dialogue.loses;

@@ -17,31 +17,43 @@ fn info(start: u64, commit: u64) -> String {
     format!("{{\"txn_scope\":\"global\",\"start_ts\":{start},\"commit_ts\":{commit}}}")
 }
 
-/// The train around `commit`, as the server hears it.
-async fn train(talk: &mut Talk, commit: &[u8]) {
+/// What comes before `commit`, and it, as the server hears them.
+async fn front(talk: &mut Talk, commit: &[u8]) {
     talk.server.expect(&query(START)).await;
     talk.server.expect(commit).await;
+}
+
+/// What comes behind its OK.
+async fn behind(talk: &mut Talk) {
     talk.server.expect(&query(INFO)).await;
     talk.server.expect(&query(RESTORE)).await;
 }
 
-/// The server's answers to it.
-fn answers(commit: &Reply) -> Vec<Reply> {
-    vec![rows(&["7"], TX), commit.clone(), rows(&[&info(7, 9)], AUTO), ok(AUTO)]
+/// All of it around a `commit` that succeeds, up to the client's OK.
+async fn committed(talk: &mut Talk, commit: &[u8]) {
+    front(talk, commit).await;
+    talk.server.reply(&rows(&["7"], TX)).await;
+    talk.server.reply(&ok(AUTO)).await;
+    talk.client.expect(&ok(AUTO)).await;
+    behind(talk).await;
+    talk.server.reply(&rows(&[&info(7, 9)], AUTO)).await;
+    talk.server.reply(&ok(AUTO)).await;
+}
+
+/// `commit` is refused: nothing follows it.
+async fn refused(talk: &mut Talk, commit: &[u8], error: &Reply) {
+    front(talk, commit).await;
+    talk.server.reply(&rows(&["7"], TX)).await;
+    talk.server.reply(error).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_train_around_commit_is_in_one_go_and_swallowed() {
+async fn what_surrounds_commit_is_swallowed() {
     for pipes in [(64 << 10, 64 << 10), (1, 1), (7, 3)] {
         let mut talk = setup(EXACT).pipes(pipes.0, pipes.1).open().await;
         talk.transfer().await;
         talk.client.query("COMMIT").await;
-        // All of it is there before anything is answered.
-        train(&mut talk, &query("COMMIT")).await;
-        for reply in answers(&ok(AUTO)) {
-            talk.server.reply(&reply).await;
-        }
-        talk.client.expect(&ok(AUTO)).await;
+        committed(&mut talk, &query("COMMIT")).await;
         talk.client.silent().await;
         talk.usable().await;
         assert_eq!(talk.outcomes(), [1, 0, 0, 0, 0]);
@@ -61,74 +73,61 @@ async fn the_last_result_of_the_train_has_as_many_rows_as_the_client_s() {
             talk.usable().await;
             continue;
         }
-        talk.server.expect(&query(START)).await;
-        talk.server.expect(&query("COMMIT")).await;
+        front(&mut talk, &query("COMMIT")).await;
+        talk.server.reply(&rows(&["7"], TX)).await;
+        talk.server.reply(&ok(AUTO)).await;
+        talk.client.expect(&ok(AUTO)).await;
         let asked = talk.server.heard().await;
         let many = asked.starts_with("WITH RECURSIVE") && asked.contains(&format!("<={count})"));
         assert!(if count > 1 { many } else { asked == INFO }, "{asked}");
         talk.server.expect(&query(if count == 0 { "SHOW WARNINGS" } else { RESTORE })).await;
-        for reply in answers(&ok(AUTO)) {
-            talk.server.reply(&reply).await;
-        }
-        talk.client.expect(&ok(AUTO)).await;
+        talk.server.reply(&rows(&[&info(7, 9)], AUTO)).await;
+        talk.server.reply(&ok(AUTO)).await;
         talk.usable().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_client_has_its_ok_before_the_rest_of_the_train_is_answered() {
+async fn the_client_has_its_ok_before_the_rest_is_answered() {
     let mut talk = open(EXACT).await;
     talk.transfer().await;
     talk.client.query("COMMIT").await;
-    train(&mut talk, &query("COMMIT")).await;
+    front(&mut talk, &query("COMMIT")).await;
     talk.server.reply(&rows(&["7"], TX)).await;
     talk.server.reply(&ok(AUTO)).await;
     talk.client.expect(&ok(AUTO)).await;
-    // The record still waits for its timestamps.
+    behind(&mut talk).await;
+    // The record still waits for its timestamps; the client's next transaction doesn't.
     assert_eq!(talk.outcomes(), [0; 5]);
+    talk.client.query("BEGIN").await;
+    talk.server.expect(&query("BEGIN")).await;
     talk.server.reply(&rows(&[&info(7, 9)], AUTO)).await;
     talk.server.reply(&ok(AUTO)).await;
-    talk.usable().await;
+    talk.answer(&ok(TX)).await;
     assert_eq!(talk.outcomes(), [1, 0, 0, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conflict_takes_the_train_along() {
+async fn a_conflict_is_followed_by_the_replay_alone() {
     let mut talk = open(EXACT).await;
     talk.transfer().await;
-    for start in 1..=3 {
-        if start == 1 {
-            talk.client.query("COMMIT").await;
-        }
-        train(&mut talk, &query("COMMIT")).await;
-        let last = start == 3;
-        let commit = if last { ok(AUTO) } else { conflict(start) };
-        for reply in answers(&commit) {
-            talk.server.reply(&reply).await;
-        }
-        if !last {
-            talk.transfer_again().await;
-        }
+    talk.client.query("COMMIT").await;
+    for start in 1..=2 {
+        refused(&mut talk, &query("COMMIT"), &conflict(start)).await;
+        talk.transfer_again().await;
     }
-    talk.client.expect(&ok(AUTO)).await;
+    committed(&mut talk, &query("COMMIT")).await;
     talk.client.silent().await;
     talk.usable().await;
     assert_eq!((talk.replays(Succeeded), talk.outcomes()), (1, [1, 0, 0, 0, 0]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_replay_begins_before_the_whole_train_is_in() {
+async fn a_mismatch_gives_the_original_error() {
     let mut talk = open(EXACT).await;
     talk.transfer().await;
     talk.client.query("COMMIT").await;
-    train(&mut talk, &query("COMMIT")).await;
-    talk.server.reply(&rows(&["7"], TX)).await;
-    talk.server.reply(&conflict(1)).await;
-    talk.server.silent().await;
-    talk.server.reply(&rows(&[&info(1, 2)], AUTO)).await;
-    talk.server.silent().await;
-    talk.server.reply(&ok(AUTO)).await;
-    // A mismatch then gives the original error.
+    refused(&mut talk, &query("COMMIT"), &conflict(1)).await;
     talk.again("ROLLBACK", &ok(AUTO)).await;
     talk.again("BEGIN", &ok(TX)).await;
     talk.again("SELECT v FROM t WHERE id = 1", &rows(&["8"], TX)).await;
@@ -141,17 +140,18 @@ async fn no_replay_begins_before_the_whole_train_is_in() {
 #[tokio::test(start_paused = true)]
 async fn an_error_of_ours_is_swallowed_too() {
     let denied = err(1193, "Unknown system variable");
-    for broken in [0, 2, 3] {
+    for broken in 0..3 {
         let mut talk = open(EXACT).await;
         talk.transfer().await;
         talk.client.query("COMMIT").await;
-        train(&mut talk, &query("COMMIT")).await;
-        let mut replies = answers(&ok(AUTO));
-        replies[broken] = denied.clone();
-        for reply in replies {
-            talk.server.reply(&reply).await;
-        }
+        front(&mut talk, &query("COMMIT")).await;
+        let or = |place: i32, good: Reply| if place == broken { denied.clone() } else { good };
+        talk.server.reply(&or(0, rows(&["7"], TX))).await;
+        talk.server.reply(&ok(AUTO)).await;
         talk.client.expect(&ok(AUTO)).await;
+        behind(&mut talk).await;
+        talk.server.reply(&or(1, rows(&[&info(7, 9)], AUTO))).await;
+        talk.server.reply(&or(2, ok(AUTO))).await;
         talk.client.silent().await;
         talk.usable().await;
         assert_eq!(talk.outcomes(), [1, 0, 0, 0, 0], "{broken}");
@@ -159,16 +159,14 @@ async fn an_error_of_ours_is_swallowed_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_error_of_commit_passes_out_of_the_train() {
+async fn behind_an_error_of_commit_nothing_of_ours_disturbs_the_diagnostics() {
     for (code, outcome) in [(1062, [0, 0, 0, 1, 0]), (9005, [0, 0, 0, 0, 1])] {
         let mut talk = open(EXACT).await;
         talk.transfer().await;
         talk.client.query("COMMIT").await;
-        train(&mut talk, &query("COMMIT")).await;
-        for reply in answers(&err(code, "no")) {
-            talk.server.reply(&reply).await;
-        }
+        refused(&mut talk, &query("COMMIT"), &err(code, "no")).await;
         talk.client.expect(&err(code, "no")).await;
+        talk.sql("SHOW WARNINGS", &rows(&["no"], AUTO)).await;
         talk.usable().await;
         assert_eq!(talk.outcomes(), outcome);
     }
@@ -179,12 +177,7 @@ async fn a_client_that_pipelines_begin_right_behind_commit() {
     let mut talk = open(EXACT).await;
     talk.transfer().await;
     talk.client.send_all(&[query("COMMIT"), query("BEGIN"), query("SELECT v FROM t")]).await;
-    train(&mut talk, &query("COMMIT")).await;
-    talk.server.silent().await;
-    for reply in answers(&ok(AUTO)) {
-        talk.server.reply(&reply).await;
-    }
-    talk.client.expect(&ok(AUTO)).await;
+    committed(&mut talk, &query("COMMIT")).await;
     talk.server.expect(&query("BEGIN")).await;
     talk.answer(&ok(TX)).await;
     talk.server.expect(&query("SELECT v FROM t")).await;
@@ -193,18 +186,15 @@ async fn a_client_that_pipelines_begin_right_behind_commit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unguarded_transaction_has_its_train_and_its_pipeline() {
+async fn what_an_unguarded_transaction_sends_ahead_goes_out_behind_ours() {
     let mut talk = open(EXACT).await;
     talk.sql("BEGIN", &ok(TX)).await;
     talk.sql("SHOW TABLES", &rows(&["t"], TX)).await;
     talk.client.send_all(&[query("COMMIT"), query("SELECT 1"), query("SELECT 2")]).await;
-    train(&mut talk, &query("COMMIT")).await;
+    refused(&mut talk, &query("COMMIT"), &conflict(1)).await;
+    talk.client.expect(&conflict(1)).await;
     talk.server.expect(&query("SELECT 1")).await;
     talk.server.expect(&query("SELECT 2")).await;
-    for reply in answers(&conflict(1)) {
-        talk.server.reply(&reply).await;
-    }
-    talk.client.expect(&conflict(1)).await;
     talk.answer(&rows(&["1"], AUTO)).await;
     talk.answer(&rows(&["2"], AUTO)).await;
     talk.usable().await;
@@ -221,11 +211,7 @@ async fn what_is_not_understood_waits_until_our_own_answers_are_in() {
         talk.sql("BEGIN", &ok(TX)).await;
         talk.sql("SHOW TABLES", &rows(&["t"], TX)).await;
         talk.client.send_all(&[query("COMMIT"), payload.clone()]).await;
-        train(&mut talk, &query("COMMIT")).await;
-        for reply in answers(&ok(AUTO)) {
-            talk.server.reply(&reply).await;
-        }
-        talk.client.expect(&ok(AUTO)).await;
+        committed(&mut talk, &query("COMMIT")).await;
         talk.server.expect(&payload).await;
         talk.answer(&err(1105, "not supported")).await;
         talk.client.silent().await;
@@ -238,11 +224,7 @@ async fn a_prepared_commit_has_its_train() {
     talk.step(&prepare("COMMIT"), &prepare_ok(false, 1, 0, 0)).await;
     talk.transfer().await;
     talk.client.send(&execute(1)).await;
-    train(&mut talk, &execute(1)).await;
-    for reply in answers(&ok(AUTO)) {
-        talk.server.reply(&reply).await;
-    }
-    talk.client.expect(&ok(AUTO)).await;
+    committed(&mut talk, &execute(1)).await;
     talk.usable().await;
 }
 
@@ -272,11 +254,7 @@ async fn a_drain_waits_for_the_whole_train_and_then_ends() {
     talk.transfer().await;
     talk.drain.cancel();
     talk.client.query("COMMIT").await;
-    train(&mut talk, &query("COMMIT")).await;
-    for reply in answers(&ok(AUTO)) {
-        talk.server.reply(&reply).await;
-    }
-    talk.client.expect(&ok(AUTO)).await;
+    committed(&mut talk, &query("COMMIT")).await;
     assert_eq!(talk.ended().await, End::Drained);
     assert_eq!(talk.outcomes(), [1, 0, 0, 0, 0]);
 }
@@ -288,8 +266,8 @@ async fn a_backend_that_is_lost_within_the_train() {
         let mut talk = open(EXACT).await;
         talk.transfer().await;
         talk.client.query("COMMIT").await;
-        train(&mut talk, &query("COMMIT")).await;
-        for reply in &answers(&ok(AUTO))[..answered] {
+        front(&mut talk, &query("COMMIT")).await;
+        for reply in &[rows(&["7"], TX), ok(AUTO)][..answered] {
             talk.server.reply(reply).await;
         }
         let Talk { mut client, server, metrics, .. } = talk;
@@ -307,24 +285,25 @@ async fn alias(talk: &mut Talk) -> String {
     id.unwrap_or_else(|| panic!("{heard:?}")).to_owned()
 }
 
+/// BEGIN and the alias behind its OK.
+async fn begin_with_alias(talk: &mut Talk) {
+    talk.sql("BEGIN", &ok(TX)).await;
+    assert_eq!(alias(talk).await.len(), 36);
+    talk.server.reply(&ok(TX)).await;
+    talk.client.silent().await;
+}
+
 #[tokio::test(start_paused = true)]
-async fn the_alias_follows_begin_and_is_taken_out_behind_commit() {
+async fn the_alias_follows_begin_and_is_taken_out_behind_the_end() {
     for (end, reply) in [("COMMIT", ok(AUTO)), ("ROLLBACK", ok(AUTO)), ("COMMIT", err(1062, "x"))] {
         let mut talk = open(ALIAS).await;
-        talk.client.query("BEGIN").await;
-        talk.server.expect(&query("BEGIN")).await;
-        assert_eq!(alias(&mut talk).await.len(), 36);
-        talk.server.reply(&ok(TX)).await;
-        talk.client.expect(&ok(TX)).await;
-        talk.server.reply(&ok(TX)).await;
-        talk.client.silent().await;
+        begin_with_alias(&mut talk).await;
         talk.sql("UPDATE t SET v = 1", &changed(1, TX)).await;
-        talk.client.query(end).await;
-        talk.server.expect(&query(end)).await;
-        assert_eq!(alias(&mut talk).await, "");
-        talk.server.reply(&reply).await;
-        talk.server.reply(&ok(AUTO)).await;
-        talk.client.expect(&reply).await;
+        talk.sql(end, &reply).await;
+        if reply == ok(AUTO) {
+            assert_eq!(alias(&mut talk).await, "");
+            talk.server.reply(&ok(AUTO)).await;
+        }
         talk.usable().await;
     }
 }
@@ -332,39 +311,26 @@ async fn the_alias_follows_begin_and_is_taken_out_behind_commit() {
 #[tokio::test(start_paused = true)]
 async fn an_alias_that_is_refused_disturbs_nobody() {
     let mut talk = open(ALIAS).await;
-    talk.client.query("BEGIN").await;
-    talk.server.expect(&query("BEGIN")).await;
-    alias(&mut talk).await;
-    talk.server.reply(&err(9001, "PD server timeout")).await;
-    talk.server.reply(&err(1193, "Unknown system variable")).await;
-    talk.client.expect(&err(9001, "PD server timeout")).await;
+    talk.sql("BEGIN", &err(9001, "PD server timeout")).await;
     talk.usable().await;
+    talk.sql("BEGIN", &ok(TX)).await;
+    alias(&mut talk).await;
+    talk.server.reply(&err(1193, "Unknown system variable")).await;
+    talk.sql("UPDATE t SET v = 1", &changed(1, TX)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_is_complete_with_an_alias() {
+async fn a_replay_keeps_the_alias() {
     let mut talk = open(ALIAS).await;
-    talk.client.query("BEGIN").await;
-    talk.server.expect(&query("BEGIN")).await;
-    alias(&mut talk).await;
-    talk.server.reply(&ok(TX)).await;
-    talk.server.reply(&ok(TX)).await;
-    talk.client.expect(&ok(TX)).await;
+    begin_with_alias(&mut talk).await;
     talk.sql("UPDATE t SET v = 1", &changed(1, TX)).await;
-    talk.client.query("COMMIT").await;
-    for start in [1, 0] {
-        talk.server.expect(&query("COMMIT")).await;
-        assert_eq!(alias(&mut talk).await, "");
-        let first = start == 1;
-        talk.server.reply(&if first { conflict(1) } else { ok(AUTO) }).await;
-        talk.server.reply(&ok(AUTO)).await;
-        if first {
-            talk.again("ROLLBACK", &ok(AUTO)).await;
-            talk.again("BEGIN", &ok(TX)).await;
-            talk.again("UPDATE t SET v = 1", &changed(1, TX)).await;
-        }
-    }
-    talk.client.expect(&ok(AUTO)).await;
-    talk.client.silent().await;
+    talk.commit_conflicts(1).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    talk.again("BEGIN", &ok(TX)).await;
+    talk.again("UPDATE t SET v = 1", &changed(1, TX)).await;
+    talk.server.expect(&query("COMMIT")).await;
+    talk.answer(&ok(AUTO)).await;
+    assert_eq!(alias(&mut talk).await, "");
+    talk.server.reply(&ok(AUTO)).await;
     talk.usable().await;
 }
