@@ -154,7 +154,7 @@ enum Ask {
 enum Injected {
     /// `SET tidb_session_alias`.
     Alias,
-    /// COM_STMT… nothing to read, but the diagnostics functions get their values back.
+    /// Gives the diagnostics functions the values back that they had behind COMMIT.
     Restore,
     /// COM_PING behind an error at a commit point: is the transaction still open?
     Probe,

@@ -164,8 +164,8 @@ impl Conversation {
             _ => {}
         }
         if let Some(status) = seen.status {
-            // Inside a transaction no server takes a SET TRANSACTION.
-            // The same transaction is still open, whatever was feared.
+            // The same transaction is still open, whatever was feared: nothing has committed, and
+            // inside a transaction no server takes a SET TRANSACTION.
             let ends = matches!(what, What::Begin { .. } | What::Commit | What::Rollback);
             if status.in_trans() && !ends && self.expected.is_empty() {
                 self.one_shot_behind = false;
