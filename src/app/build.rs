@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, lookup_host};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::ErrorCounter;
@@ -171,6 +172,14 @@ impl App {
     pub async fn run(self, stop: CancellationToken, drain: Duration) {
         let Self { acceptor, http, readiness, watch, policies, followed, tasks } = self;
         let background = Tasks::default();
+        if let Some((file, config)) = followed {
+            let reload = Reload::new(file, config, policies, acceptor.deps.metrics.clone());
+            // Heard from here on; before anything is served a SIGHUP would end the process.
+            match signal(SignalKind::hangup()) {
+                Ok(hangup) => background.spawn(reload.run(hangup, background.token().clone())),
+                Err(error) => tracing::error!(%error, "the configuration file is not followed"),
+            }
+        }
         if let Some(listener) = http {
             let state =
                 HttpState { metrics: acceptor.deps.metrics.clone(), readiness: readiness.clone() };
@@ -182,10 +191,6 @@ impl App {
             });
         }
         background.spawn(watch.run(background.token().clone()));
-        if let Some((file, config)) = followed {
-            let reload = Reload::new(file, config, policies, acceptor.deps.metrics.clone());
-            background.spawn(reload.run(background.token().clone()));
-        }
         acceptor.run(stop).await;
         readiness.drain();
         tasks.cancel();

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -52,14 +52,7 @@ impl Reload {
     /// Follows the file until `stop` is cancelled.
     ///
     /// Cancel safe: a file is taken into force as a whole or not at all.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
-            Err(error) => {
-                tracing::error!(%error, "SIGHUP can't be heard; the file is not followed");
-                return;
-            }
-        };
+    pub(super) async fn run(mut self, mut hangup: Signal, stop: CancellationToken) {
         loop {
             let asked = tokio::select! {
                 () = stop.cancelled() => return,
