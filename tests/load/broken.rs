@@ -43,14 +43,20 @@ impl Rule for Escalate {
     }
 }
 
+/// How often the load is tried. One round in two catches a rule, more or less; how many updates
+/// are lost depends on how the writers' steps happen to meet.
+const ROUNDS: usize = 20;
+
 /// Runs the load until it catches the rule, a bounded number of times.
 async fn caught(tidb: &Backend, rule: Arc<dyn Rule>, shape: Shape) -> Option<Report> {
     let _turn = turn().await;
     let parts = Parts { rule, ..Parts::default() };
     let proxy = Proxy::start_with(tidb, POLICY, parts).await;
     let address = proxy.address.to_string();
-    for _ in 0..5 {
-        let load = load(&address, Mode::Optimistic, 3);
+    for round in 0..ROUNDS {
+        let mut load = load(&address, Mode::Optimistic, 3);
+        load.writers = if round % 2 == 0 { 8 } else { 16 };
+        load.seed += round as u64;
         let report = read_then_write::run(&load, shape, &progress())
             .await
             .expect("tables can be made and read");
