@@ -18,13 +18,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Lines that were dropped since the start.
-    #[must_use]
-    pub fn dropped(&self) -> usize {
-        self.dropped.dropped_lines()
-    }
-
-    /// The counter itself, for whoever publishes it.
+    /// Counts the lines that were dropped since the start.
     #[must_use]
     pub fn counter(&self) -> ErrorCounter {
         self.dropped.clone()

@@ -28,9 +28,7 @@ pub(super) struct BackendWatch {
 impl BackendWatch {
     /// A client's connection was opened at this place.
     pub(super) fn up(&self, place: usize) {
-        if !self.is_up(place) {
-            self.readiness.backend_up(place);
-        }
+        self.readiness.backend_up(place);
     }
 
     /// Addresses that did not accept a connection.

@@ -131,8 +131,7 @@ where
         if self.talk.is_tidb {
             return Ok(false);
         }
-        let mut request = vec![Command::QUERY.0];
-        request.extend_from_slice(b"SHOW WARNINGS");
+        let request = query("SHOW WARNINGS");
         let mut found = false;
         self.exchange_with(&request, true, |row| found |= is_not_rolled_back(row)).await?;
         Ok(found)
@@ -140,9 +139,7 @@ where
 
     /// Ends whatever the backend holds open. False if that left something behind.
     async fn roll_back(&mut self) -> Result<bool, End> {
-        let mut request = vec![Command::QUERY.0];
-        request.extend_from_slice(b"ROLLBACK");
-        let replied = self.exchange(&request, true).await?;
+        let replied = self.exchange(&query("ROLLBACK"), true).await?;
         let clean = replied.answer.status.is_some_and(|status| {
             !status.in_trans() && status.autocommit() == self.talk.status.autocommit()
         });
@@ -226,8 +223,7 @@ where
             End::ClientGone => ReplayOutcome::ClientGone,
             _ => ReplayOutcome::BackendLost,
         };
-        let code = self.talk.answer_with_original(outcome, &mut self.link.down);
-        self.talk.finish(Outcome::Conflict(code), &mut self.link.up);
+        self.give_back(outcome);
         end
     }
 
@@ -235,10 +231,20 @@ where
     async fn give_up(&mut self, outcome: ReplayOutcome) -> Result<(), End> {
         // A first error that never reached the backend's ROLLBACK is answered all the same.
         let rolled_back = self.roll_back().await;
-        let code = self.talk.answer_with_original(outcome, &mut self.link.down);
-        self.talk.finish(Outcome::Conflict(code), &mut self.link.up);
+        self.give_back(outcome);
         rolled_back.map(|_| ())
     }
+
+    /// The client has the first error, and the transaction has ended with it.
+    fn give_back(&mut self, outcome: ReplayOutcome) {
+        let code = self.talk.answer_with_original(outcome, &mut self.link.down);
+        self.talk.finish(Outcome::Conflict(code), &mut self.link.up);
+    }
+}
+
+/// The payload of a COM_QUERY.
+fn query(text: &str) -> Vec<u8> {
+    [&[Command::QUERY.0], text.as_bytes()].concat()
 }
 
 /// A row of SHOW WARNINGS (level, code, text) that says `ER_WARNING_NOT_COMPLETE_ROLLBACK`.

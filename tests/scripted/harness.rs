@@ -209,6 +209,15 @@ impl Talk {
         self.again("UPDATE t SET v = 6 WHERE id = 1", &super::words::changed(1, TX)).await;
     }
 
+    /// A transfer that meets a conflict and is replayed: transactions are guarded.
+    pub(crate) async fn guarded(&mut self, start: u64) {
+        self.transfer().await;
+        self.commit_conflicts(start).await;
+        self.transfer_again().await;
+        self.again("COMMIT", &ok(AUTO)).await;
+        self.client.expect(&ok(AUTO)).await;
+    }
+
     /// The connection works, and no transaction is open: an autocommit statement passes as it is.
     pub(crate) async fn usable(&mut self) {
         self.sql("SELECT 'still here'", &rows(&["1"], AUTO)).await;

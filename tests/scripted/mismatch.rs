@@ -141,11 +141,7 @@ async fn any_difference_gives_the_original_error_and_a_usable_connection() {
         assert_eq!((talk.replays(Mismatch), talk.replays_all()), (1, 1), "{}", case.name);
         assert_eq!(talk.outcomes(), [0, 0, 1, 0, 0], "{}", case.name);
         // The next transaction is guarded again.
-        talk.transfer().await;
-        talk.commit_conflicts(2).await;
-        talk.transfer_again().await;
-        talk.again("COMMIT", &ok(AUTO)).await;
-        talk.client.expect(&ok(AUTO)).await;
+        talk.guarded(2).await;
     }
 }
 

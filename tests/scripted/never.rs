@@ -83,11 +83,7 @@ async fn what_has_been_committed_on_the_way_is_not_in_the_next_replay() {
     talk.sql("UPDATE t SET v = 3", &deadlock()).await;
     talk.sql("COMMIT", &conflict(1)).await;
     talk.usable().await;
-    talk.transfer().await;
-    talk.commit_conflicts(1).await;
-    talk.transfer_again().await;
-    talk.again("COMMIT", &ok(AUTO)).await;
-    talk.client.expect(&ok(AUTO)).await;
+    talk.guarded(1).await;
 }
 
 #[tokio::test(start_paused = true)]

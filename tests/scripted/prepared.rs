@@ -318,9 +318,5 @@ async fn a_prepared_use_changes_the_schema_that_policies_see() {
     let mut talk = open(shop).await;
     talk.step(&prepare("USE `shop`"), &prepare_ok(false, 1, 0, 0)).await;
     talk.step(&execute(1), &ok(AUTO)).await;
-    talk.transfer().await;
-    talk.commit_conflicts(1).await;
-    talk.transfer_again().await;
-    talk.again("COMMIT", &ok(AUTO)).await;
-    talk.client.expect(&ok(AUTO)).await;
+    talk.guarded(1).await;
 }

@@ -83,11 +83,7 @@ async fn when_attempts_are_used_up_the_client_gets_the_first_error() {
     talk.usable().await;
     assert_eq!((talk.replays(Exhausted), talk.outcomes()), (1, [0, 0, 1, 0, 0]));
     // The next transaction has all attempts again.
-    talk.transfer().await;
-    talk.commit_conflicts(9).await;
-    talk.transfer_again().await;
-    talk.again("COMMIT", &ok(AUTO)).await;
-    talk.client.expect(&ok(AUTO)).await;
+    talk.guarded(9).await;
     talk.usable().await;
 }
 
@@ -136,11 +132,7 @@ async fn without_a_retry_policy_the_error_passes_and_nothing_is_sent() {
 async fn a_replay_in_narrow_pipes_is_the_same() {
     for (client, backend) in [(1, 1), (3, 7), (1, 64), (64, 1)] {
         let mut talk = setup(RETRY).pipes(client, backend).open().await;
-        talk.transfer().await;
-        talk.commit_conflicts(1).await;
-        talk.transfer_again().await;
-        talk.again("COMMIT", &ok(AUTO)).await;
-        talk.client.expect(&ok(AUTO)).await;
+        talk.guarded(1).await;
         talk.usable().await;
         talk.bye().await;
     }

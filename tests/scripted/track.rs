@@ -270,11 +270,7 @@ async fn outcomes_are_those_that_the_flags_tell() {
 async fn a_transaction_that_begins_inside_another_one_is_guarded_from_its_begin_on() {
     let mut talk = open(RETRY).await;
     talk.transfer().await;
-    talk.transfer().await;
-    talk.commit_conflicts(1).await;
-    talk.transfer_again().await;
-    talk.again("COMMIT", &ok(AUTO)).await;
-    talk.client.expect(&ok(AUTO)).await;
+    talk.guarded(1).await;
     assert_eq!((talk.replays(Succeeded), talk.outcomes()), (1, [2, 0, 0, 0, 0]));
 }
 
@@ -357,11 +353,7 @@ async fn a_new_policy_is_in_force_from_the_next_transaction_on() {
     let snapshot = txguard::policy::Snapshot::compile(&config, 2);
     talk.policies.send(std::sync::Arc::new(snapshot)).expect("a session listens");
     talk.sql("COMMIT", &conflict(1)).await;
-    talk.transfer().await;
-    talk.commit_conflicts(2).await;
-    talk.transfer_again().await;
-    talk.again("COMMIT", &ok(AUTO)).await;
-    talk.client.expect(&ok(AUTO)).await;
+    talk.guarded(2).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,11 +13,7 @@ async fn passes(talk: &mut Talk, reason: &str, what: &str) {
     assert_eq!(talk.unguarded(), [reason], "{what}");
     assert_eq!((talk.replays_all(), talk.outcomes()), (0, [0, 0, 1, 0, 0]), "{what}");
     // The next one is guarded again.
-    talk.transfer().await;
-    talk.commit_conflicts(2).await;
-    talk.transfer_again().await;
-    talk.again("COMMIT", &ok(AUTO)).await;
-    talk.client.expect(&ok(AUTO)).await;
+    talk.guarded(2).await;
     assert_eq!(talk.unguarded(), [reason], "{what}");
 }
 
@@ -218,11 +214,7 @@ async fn a_character_set_that_hides_quotes() {
         talk.server.silent().await;
         assert_eq!(talk.unguarded(), ["charset"], "{text}");
         talk.sql("SET NAMES utf8mb4", &ok(AUTO)).await;
-        talk.transfer().await;
-        talk.commit_conflicts(2).await;
-        talk.transfer_again().await;
-        talk.again("COMMIT", &ok(AUTO)).await;
-        talk.client.expect(&ok(AUTO)).await;
+        talk.guarded(2).await;
     }
 }
 
@@ -245,11 +237,7 @@ async fn a_character_set_that_may_be_hidden_in_a_text_counts_until_it_is_said_ag
         }
         assert_eq!(talk.unguarded().len(), 2, "{text}");
         talk.sql("SET NAMES utf8mb4", &ok(AUTO)).await;
-        talk.transfer().await;
-        talk.commit_conflicts(2).await;
-        talk.transfer_again().await;
-        talk.again("COMMIT", &ok(AUTO)).await;
-        talk.client.expect(&ok(AUTO)).await;
+        talk.guarded(2).await;
     }
 }
 

@@ -7,7 +7,6 @@
 mod label;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
@@ -293,9 +292,6 @@ fn latency(registry: &Registry, name: &str, help: &str) -> Histogram {
     register(registry, &histogram);
     histogram
 }
-
-/// Metrics that every room holds.
-pub type SharedMetrics = Arc<Metrics>;
 
 #[cfg(test)]
 mod tests;
