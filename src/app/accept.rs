@@ -12,7 +12,7 @@ use crate::base::error::Own;
 use crate::base::metrics::Side;
 use crate::base::tasks::Tasks;
 use crate::net::backend;
-use crate::session::{self, Deps, End, Session};
+use crate::session::{self, Deps, End, Session, Terms};
 
 use super::watch::BackendWatch;
 
@@ -22,6 +22,7 @@ pub(super) struct Acceptor {
     pub(super) deps: Arc<Deps>,
     pub(super) watch: Arc<BackendWatch>,
     pub(super) clients_max: usize,
+    pub(super) terms: Terms,
     pub(super) tasks: Tasks,
 }
 
@@ -55,16 +56,23 @@ impl Acceptor {
         }
         let deps = self.deps.clone();
         let watch = self.watch.clone();
+        let terms = self.terms.clone();
         let drain = self.tasks.token().clone();
         self.tasks.spawn(async move {
             let open = deps.metrics.connection(Side::Client);
-            serve(client, &watch, deps, drain).await;
+            serve(client, &watch, deps, &terms, drain).await;
             drop(open);
         });
     }
 }
 
-async fn serve(client: TcpStream, watch: &BackendWatch, deps: Arc<Deps>, drain: CancellationToken) {
+async fn serve(
+    client: TcpStream,
+    watch: &BackendWatch,
+    deps: Arc<Deps>,
+    terms: &Terms,
+    drain: CancellationToken,
+) {
     let peer = client.peer_addr().map_or_else(|error| error.to_string(), |addr| addr.to_string());
     if let Err(error) = client.set_nodelay(true) {
         tracing::debug!(peer, %error, "client left before it was served");
@@ -84,7 +92,7 @@ async fn serve(client: TcpStream, watch: &BackendWatch, deps: Arc<Deps>, drain: 
         }
     };
     let open = deps.metrics.connection(Side::Backend);
-    match Session::login(client, backend, deps).await {
+    match Session::login(client, backend, deps, terms).await {
         Ok(session) => {
             let conn = session.connection_id();
             tracing::debug!(conn, peer, user = session.user(), "client logged in");

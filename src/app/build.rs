@@ -21,7 +21,7 @@ use crate::base::types::TxnIds;
 use crate::control::http::{self, HttpState, Readiness};
 use crate::net::listen::listen;
 use crate::policy::Snapshot;
-use crate::session::{Deps, Recorder};
+use crate::session::{Deps, Recorder, Terms};
 use crate::sql::Classifier;
 use crate::tso::LocalOracle;
 use crate::txn::journal::Budget;
@@ -97,7 +97,6 @@ impl App {
             rule: parts.rule,
             journals: Budget::new(saturating(limits.journal_total)),
             journal_bytes_max: saturating(limits.journal_per_transaction),
-            handshake_max: limits.handshake,
             seed,
             policies,
         });
@@ -116,6 +115,7 @@ impl App {
             deps,
             watch: watch.clone(),
             clients_max: limits.clients as usize,
+            terms: Terms { handshake_max: limits.handshake },
             tasks: tasks.clone(),
         };
         let policies = publish;

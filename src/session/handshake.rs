@@ -31,19 +31,23 @@ use crate::wire::status::Status;
 use super::prepared::Statements;
 use super::request::Position;
 use super::walk::Walk;
-use super::{Conversation, Deps, End};
+use super::{Conversation, Deps, End, Terms};
 
 /// A packet of the login phase is small; more than this is not a login.
 const PACKET_MAX: usize = 64 << 10;
 
 /// Relays the login.
-pub(super) async fn login<C, B>(link: &mut Link<C, B>, deps: Arc<Deps>) -> Result<Conversation, End>
+pub(super) async fn login<C, B>(
+    link: &mut Link<C, B>,
+    deps: Arc<Deps>,
+    terms: &Terms,
+) -> Result<Conversation, End>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let mut seq = 0;
-    match timeout(deps.handshake_max, exchange(link, deps.clone(), &mut seq)).await {
+    match timeout(terms.handshake_max, exchange(link, deps, &mut seq)).await {
         Ok(Err(End::Own(own))) => Err(refuse(link, own, seq).await),
         Ok(done) => done,
         Err(_) => Err(refuse(link, Own::HandshakeTimeout, seq).await),

@@ -91,12 +91,17 @@ pub struct Deps {
     pub journals: Budget,
     /// Limit of one journal, in bytes.
     pub journal_bytes_max: usize,
-    /// How long a login may take.
-    pub handshake_max: Duration,
     /// A random number of this process: keys fingerprints and jitter.
     pub seed: u64,
     /// The policies in force.
     pub policies: watch::Receiver<Arc<Snapshot>>,
+}
+
+/// What one connection is promised when it is accepted. A reload changes it for later ones only.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// How long the login may take.
+    pub handshake_max: Duration,
 }
 
 /// Why a session ended.
@@ -292,9 +297,9 @@ where
     /// error.
     ///
     /// Not cancel safe: a cancelled login closes both connections.
-    pub async fn login(client: C, backend: B, deps: Arc<Deps>) -> Result<Self, End> {
+    pub async fn login(client: C, backend: B, deps: Arc<Deps>, terms: &Terms) -> Result<Self, End> {
         let mut link = Link::new(client, backend);
-        let talk = handshake::login(&mut link, deps).await?;
+        let talk = handshake::login(&mut link, deps, terms).await?;
         Ok(Self { link, talk })
     }
 

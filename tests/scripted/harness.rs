@@ -13,7 +13,7 @@ use txguard::base::metrics::{Metrics, ReplayOutcome, TransactionOutcome};
 use txguard::base::tasks::Tasks;
 use txguard::base::types::TxnIds;
 use txguard::policy::Snapshot;
-use txguard::session::{Deps, End, Recorder, Session};
+use txguard::session::{Deps, End, Recorder, Session, Terms};
 use txguard::sql::Classifier;
 use txguard::tso::LocalOracle;
 use txguard::txn::journal::Budget;
@@ -119,17 +119,17 @@ impl Setup {
             rule: self.rule.clone(),
             journals: self.journals.clone(),
             journal_bytes_max: self.journal_bytes_max,
-            handshake_max: Duration::from_secs(10),
             seed: 0x5EED,
             policies,
         });
+        let terms = Terms { handshake_max: Duration::from_secs(10) };
         let (client, near) = duplex(self.client_pipe);
         let (far, server) = duplex(self.backend_pipe);
         let (tell, end) = oneshot::channel();
         let (tasks, drain) = (Tasks::default(), CancellationToken::new());
         let token = drain.clone();
         tasks.spawn(async move {
-            let ended = match Box::pin(Session::login(near, far, deps)).await {
+            let ended = match Box::pin(Session::login(near, far, deps, &terms)).await {
                 Ok(session) => Box::pin(session.run(token)).await,
                 Err(end) => end,
             };
