@@ -19,7 +19,9 @@ use crate::base::metrics::Metrics;
 use crate::base::tasks::Tasks;
 use crate::base::types::TxnIds;
 use crate::control::http::{self, HttpState, Readiness};
+use crate::net::legs::Legs;
 use crate::net::listen::listen;
+use crate::net::tls::TlsError;
 use crate::policy::Snapshot;
 use crate::session::{Deps, Recorder, Terms};
 use crate::sql::Classifier;
@@ -64,6 +66,17 @@ pub struct App {
     tasks: Tasks,
 }
 
+/// What keeps the program from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// An address can't be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A file that the configuration names can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
 /// An address that can't be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("can't listen on {address}: {error}")]
@@ -78,7 +91,8 @@ impl App {
     /// Binds the listeners and makes everything else.
     ///
     /// Cancel safe: what was bound is closed again.
-    pub async fn build(config: &Config, parts: Parts) -> Result<Self, ListenError> {
+    pub async fn build(config: &Config, parts: Parts) -> Result<Self, BuildError> {
+        let legs = Arc::new(Legs::load(&config.listen.leg, &config.backend.leg)?);
         let mysql = bind(&config.listen.mysql).await?;
         let http = match &config.listen.http {
             Some(address) => Some(bind(address).await?),
@@ -104,8 +118,10 @@ impl App {
         let backends: Arc<[String]> =
             config.backend.addresses.iter().map(ToString::to_string).collect();
         let readiness = Arc::new(Readiness::new(backends.iter().cloned()));
+        let hosts = config.backend.addresses.iter().map(|one| one.host().to_owned()).collect();
         let watch = Arc::new(BackendWatch {
             backends,
+            hosts,
             connect_timeout: config.backend.connect_timeout,
             readiness: readiness.clone(),
             metrics: deps.metrics.clone(),
@@ -115,7 +131,7 @@ impl App {
             deps,
             watch: watch.clone(),
             clients_max: limits.clients as usize,
-            terms: Terms { handshake_max: limits.handshake },
+            terms: Terms { handshake_max: limits.handshake, legs },
             tasks: tasks.clone(),
         };
         let policies = publish;

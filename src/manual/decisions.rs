@@ -76,3 +76,21 @@
 //!
 //! Flags, schema and character set must be known when a policy comes into force, and a shutdown
 //! must know who is idle. Only a connection whose protocol was not understood is relayed blind.
+//!
+//! # D-014 `tls = "prefer"` follows the client (2026-11-22)
+//!
+//! Towards the backend TLS is used for a client that uses it itself. TLS for everyone the server
+//! offers it to would break plain clients with `caching_sha2_password` (the client asks for the
+//! server's key, the server expects the password), and TLS for nobody would let a client believe
+//! in a protection that ends at txguard. `require` and `verify` are for everyone.
+//!
+//! # D-015 txguard decrypts no password (2026-11-22)
+//!
+//! With the server's part of the RSA exchange a plain client could log in to a TLS backend. The one
+//! Rust crate for it has an open advisory without a fix (RUSTSEC-2023-0071, timing), and a proxy
+//! that decrypts passwords is a place to steal them from. The login is refused with the remedy.
+//!
+//! # D-016 `dialog` counts as a password in the clear (2026-11-22)
+//!
+//! MariaDB's PAM accounts mostly use it to ask for the password and nothing else. It needs TLS like
+//! `mysql_clear_password`.

@@ -17,6 +17,14 @@
 //! - Salt, version, and connection id are the backend's own, so `KILL` and the client's idea of
 //!   the server stay right.
 //! - Capabilities that would change the shape of what is relayed are cleared in greeting and
-//!   login: TLS, compression, query attributes (TiDB would read them as SQL, tidb#55174), optional
-//!   metadata, more than one authentication factor; of MariaDB's own, progress reports and cached
-//!   metadata.
+//!   login: query attributes (TiDB would read them as SQL, tidb#55174), optional metadata, more
+//!   than one authentication factor; of MariaDB's own, progress reports and cached metadata. TLS
+//!   and compression are agreed on by each side for itself.
+//! - A request for TLS takes a sequence id, so with TLS on one side only the login's ids differ.
+//!   Behind the login every command begins with 0 again, and ids pass as they are.
+//! - With compression the ids of packets may follow those of compressed frames (TiDB
+//!   `pkg/server/internal/packetio.go`, `Flush`; libmysqlclient `net_flush`) and aren't checked;
+//!   without it TiDB closes the connection at a wrong one. Where one side is compressed, txguard
+//!   numbers packets itself.
+//! - `caching_sha2_password`: TiDB has neither its cache nor its key exchange, and takes the
+//!   password in the clear also without TLS. MySQL asks for the key exchange without TLS.

@@ -4,10 +4,18 @@
 //! lane     the buffer of one direction: written | released | pending
 //! relay    THE hot path: both directions of one client, decisions left to a Tap
 //! backend  connecting
+//! legs     how both legs of a connection are dressed
 //! listen   listening
+//! origin   the PROXY protocol at both ends
+//! stream   one leg: a socket, TLS around it, compression within
+//! tls      certificates
 //! ```
 
 pub mod backend;
 pub mod lane;
+pub mod legs;
 pub mod listen;
+pub mod origin;
 pub mod relay;
+pub mod stream;
+pub mod tls;

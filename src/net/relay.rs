@@ -59,6 +59,9 @@ pub struct Link<C, B> {
     pub down: Lane,
     backend_gone: bool,
     client_gone: bool,
+    /// Bytes were written that may still wait in TLS or compression.
+    up_unflushed: bool,
+    down_unflushed: bool,
 }
 
 impl<C, B> Link<C, B>
@@ -75,6 +78,8 @@ where
             down: Lane::default(),
             backend_gone: false,
             client_gone: false,
+            up_unflushed: false,
+            down_unflushed: false,
         }
     }
 
@@ -101,7 +106,7 @@ where
             if self.client_gone {
                 return Poll::Ready(Stop::ClientGone);
             }
-            if self.backend_gone && self.down.released().is_empty() {
+            if self.backend_gone && self.down.released().is_empty() && !self.down_unflushed {
                 return Poll::Ready(Stop::BackendGone);
             }
             if !self.up.is_full() && tap.wants_client(&self.up) && self.poll_fill_up(cx) {
@@ -133,15 +138,39 @@ where
         let mut moved = false;
         if !self.up.released().is_empty() && !self.backend_gone {
             match poll_write(&mut self.backend, &mut self.up, cx) {
-                Poll::Ready(Ok(())) => moved = true,
+                Poll::Ready(Ok(())) => {
+                    self.up_unflushed = true;
+                    moved = true;
+                }
                 // What the backend said before it closed is still to be read.
                 Poll::Ready(Err(_)) => self.up.written(self.up.released().len()),
                 Poll::Pending => {}
             }
         }
+        if self.up_unflushed && self.up.released().is_empty() {
+            // An error shows at the next read.
+            self.up_unflushed = poll_flush(&mut self.backend, cx).is_pending();
+        }
         if !self.down.released().is_empty() {
             match poll_write(&mut self.client, &mut self.down, cx) {
-                Poll::Ready(Ok(())) => moved = true,
+                Poll::Ready(Ok(())) => {
+                    self.down_unflushed = true;
+                    moved = true;
+                }
+                Poll::Ready(Err(_)) => {
+                    self.client_gone = true;
+                    moved = true;
+                }
+                Poll::Pending => {}
+            }
+        }
+        if self.down_unflushed && self.down.released().is_empty() {
+            match poll_flush(&mut self.client, cx) {
+                Poll::Ready(Ok(())) => {
+                    self.down_unflushed = false;
+                    // Who waits for the last words of a backend that is gone looks again.
+                    moved |= self.backend_gone;
+                }
                 Poll::Ready(Err(_)) => {
                     self.client_gone = true;
                     moved = true;
@@ -184,6 +213,8 @@ where
             while !self.up.released().is_empty() {
                 ready!(poll_write(&mut self.backend, &mut self.up, cx))?;
             }
+            ready!(poll_flush(&mut self.backend, cx))?;
+            self.up_unflushed = false;
             Poll::Ready(Ok(()))
         })
         .await
@@ -197,6 +228,8 @@ where
             while !self.down.released().is_empty() {
                 ready!(poll_write(&mut self.client, &mut self.down, cx))?;
             }
+            ready!(poll_flush(&mut self.client, cx))?;
+            self.down_unflushed = false;
             Poll::Ready(Ok(()))
         })
         .await
@@ -211,10 +244,14 @@ where
             if !self.up.released().is_empty() {
                 while let Poll::Ready(done) = poll_write(&mut self.backend, &mut self.up, cx) {
                     done?;
+                    self.up_unflushed = true;
                     if self.up.released().is_empty() {
                         break;
                     }
                 }
+            }
+            if self.up_unflushed && self.up.released().is_empty() {
+                self.up_unflushed = poll_flush(&mut self.backend, cx).is_pending();
             }
             match ready!(poll_read(&mut self.backend, &mut self.down, cx))? {
                 0 => {
@@ -239,6 +276,18 @@ where
             _ => Poll::Ready(Ok(())),
         })
         .await
+    }
+
+    /// Says good-bye on both sides as far as that needs no waiting; TLS takes an end without it for
+    /// an attack.
+    pub async fn close(&mut self) {
+        poll_fn(|cx| {
+            // Nobody is left to be told of an error.
+            let _ = Pin::new(&mut self.client).poll_shutdown(cx);
+            let _ = Pin::new(&mut self.backend).poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Ends when the client is gone, and only then. Bytes that come meanwhile are kept, up to a
@@ -277,6 +326,10 @@ fn poll_write<W: AsyncWrite + Unpin>(
             Poll::Ready(Ok(()))
         }
     }
+}
+
+fn poll_flush<W: AsyncWrite + Unpin>(to: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    Pin::new(to).poll_flush(cx)
 }
 
 fn poll_read<R: AsyncRead + Unpin>(

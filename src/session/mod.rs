@@ -21,14 +21,18 @@
 //! | `reply` | frames of the backend: whose, what do they say |
 //! | `capture` | exact timestamps around COMMIT |
 //! | `inject` | statements of our own, and the tag |
+//! | `password` | which passwords may cross which leg |
+//! | `count` | sequence ids, where a leg is compressed |
 //! | `replay` | the transaction again |
 //! | `record` | what is told when it has ended |
 
 mod begin;
 mod capture;
 mod commit;
+mod count;
 mod handshake;
 mod inject;
+mod password;
 mod prepared;
 mod query;
 mod record;
@@ -50,7 +54,9 @@ use crate::base::error::Own;
 use crate::base::metrics::Metrics;
 use crate::base::types::{Tso, TxnId, TxnIds};
 use crate::net::lane::Lane;
+use crate::net::legs::Legs;
 use crate::net::relay::{Flow, Link, Stop, Tap};
+use crate::net::stream::Stream;
 use crate::policy::{Plan, Snapshot, UserPolicies};
 use crate::sql::{Classifier, Lexing};
 use crate::tso::LocalOracle;
@@ -65,7 +71,9 @@ use crate::wire::packet::prepare_ok::PrepareOk;
 use crate::wire::response::Response;
 use crate::wire::status::Status;
 
+use self::count::Count;
 pub use self::handshake::own_error;
+use self::password::Passwords;
 use self::prepared::{Prepared, Statements};
 pub use self::record::Recorder;
 use self::request::Position;
@@ -98,10 +106,23 @@ pub struct Deps {
 }
 
 /// What one connection is promised when it is accepted. A reload changes it for later ones only.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Terms {
     /// How long the login may take.
     pub handshake_max: Duration,
+    /// TLS and compression.
+    pub legs: Arc<Legs>,
+}
+
+/// The two ends of one connection, before anything is said.
+#[derive(Debug)]
+pub struct Ends<'a, C, B> {
+    /// The client's socket.
+    pub client: C,
+    /// The backend's socket.
+    pub backend: B,
+    /// The backend's host, without the port: whose certificate it has to show.
+    pub host: &'a str,
 }
 
 /// Why a session ended.
@@ -126,6 +147,8 @@ enum Event {
     Conflict(Box<Conflict>),
     /// The shutdown has waited for this session to become idle.
     Drained,
+    /// The client gets this error, with this sequence id, and is closed.
+    Refused { own: Own, seq: u8 },
 }
 
 /// A conflict whose error is held back.
@@ -257,6 +280,10 @@ struct Conversation {
     /// The client's stream carries data, not commands (LOCAL INFILE, authentication).
     up: Position,
     walk: Walk,
+    /// Sequence ids, where a leg is compressed.
+    count: Count,
+    /// Which passwords may cross which leg.
+    passwords: Passwords,
     response: Option<Response>,
     expected: Expectations<Ask>,
     statements: Statements,
@@ -284,7 +311,7 @@ struct Conversation {
 
 /// One client and its backend connection.
 pub struct Session<C, B> {
-    link: Link<C, B>,
+    link: Link<Stream<C>, Stream<B>>,
     talk: Conversation,
 }
 
@@ -297,9 +324,9 @@ where
     /// error.
     ///
     /// Not cancel safe: a cancelled login closes both connections.
-    pub async fn login(client: C, backend: B, deps: Arc<Deps>, terms: &Terms) -> Result<Self, End> {
-        let mut link = Link::new(client, backend);
-        let talk = handshake::login(&mut link, deps, terms).await?;
+    pub async fn login(ends: Ends<'_, C, B>, deps: Arc<Deps>, terms: &Terms) -> Result<Self, End> {
+        let mut link = Link::new(Stream::new(ends.client), Stream::new(ends.backend));
+        let talk = handshake::login(&mut link, ends.host, deps, terms).await?;
         Ok(Self { link, talk })
     }
 
@@ -321,6 +348,7 @@ where
     /// Not cancel safe: a cancelled session closes both connections; the backend rolls back.
     pub async fn run(mut self, drain: CancellationToken) -> End {
         let end = self.serve(&drain).await;
+        self.link.close().await;
         self.talk.leave(end);
         end
     }
@@ -359,6 +387,12 @@ where
                     Some(Event::Drained) => {
                         let _ = self.link.flush_down().await;
                         return End::Drained;
+                    }
+                    Some(Event::Refused { own, seq }) => {
+                        self.link.down.push(&own_error(own, seq));
+                        let flushed = self.link.flush_down();
+                        let _ = tokio::time::timeout(LAST_WORDS_MAX, flushed).await;
+                        return End::Own(own);
                     }
                     None => {}
                 },

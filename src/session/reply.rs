@@ -29,7 +29,8 @@ impl Conversation {
                 down.release_all();
                 return Flow::Relay;
             }
-            if self.event.is_some() && self.expected.is_empty() {
+            let refused = matches!(self.event, Some(Event::Refused { .. }));
+            if refused || self.event.is_some() && self.expected.is_empty() {
                 return Flow::Stop;
             }
             if down.pending().is_empty() {
@@ -42,8 +43,11 @@ impl Conversation {
             };
             let (command, ours) = (front.command, matches!(front.context, Ask::Proxy(_)));
             let capabilities = self.capabilities;
-            let response =
-                self.response.get_or_insert_with(|| Response::new(command.reply(), capabilities));
+            let count = &mut self.count;
+            let response = self.response.get_or_insert_with(|| {
+                count.reply();
+                Response::new(command.reply(), capabilities)
+            });
             let looked = match self.walk.look(down.pending(), response) {
                 Ok((Look::More, _)) => return Flow::Relay,
                 Ok(looked) => looked,
@@ -52,6 +56,9 @@ impl Conversation {
                     continue;
                 }
             };
+            if looked.0.begins_frame() {
+                self.count.answer(down.pending_mut());
+            }
             match ours {
                 true => self.swallow(looked, down, up),
                 false => self.take(looked, down, up),
@@ -120,6 +127,14 @@ impl Conversation {
         if kind == Kind::Infile {
             self.up.ask_for_file();
             self.unguard(Unguarded::Infile, up);
+        }
+        if kind == Kind::Authentication {
+            let payload = &down.pending()[HEADER_LEN..frame_len];
+            if let Err(own) = self.passwords.asked(payload) {
+                let seq = down.pending()[HEADER_LEN - 1];
+                self.event = Some(Event::Refused { own, seq });
+                return;
+            }
         }
         self.count_rows(kind, seen.status);
         if let Some(code) = seen.error {

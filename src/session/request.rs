@@ -4,6 +4,7 @@
 //! a deadlock answered to the first of two pipelined statements would let the second one run
 //! outside the transaction.
 
+use crate::base::error::Own;
 use crate::net::lane::Lane;
 use crate::net::relay::Flow;
 use crate::sql::is_plain_collation;
@@ -13,7 +14,7 @@ use crate::wire::frame::{HEADER_LEN, Header};
 use crate::wire::packet::execute::statement_id;
 use crate::wire::packet::login::{ChangeUser, change_user};
 
-use super::{Ask, Conversation, What};
+use super::{Ask, Conversation, Event, What};
 
 /// Where we are in the client's stream.
 #[derive(Debug, Default)]
@@ -82,14 +83,22 @@ impl Conversation {
                 }
             }
             let Some(header) = Header::read(up.pending()) else { return Flow::Relay };
-            if self.up.continues || self.client_sends_data() {
+            let data = self.client_sends_data();
+            if self.up.continues || data {
                 // An empty packet ends a file, unless it ends a packet of 16 MiB.
                 self.up.file_ended = header.len == 0 && !self.up.continues && self.sends_file();
+                match data {
+                    true => self.count.data(up.pending_mut()),
+                    false => self.count.more(up.pending_mut()),
+                }
                 self.pass(header);
                 continue;
             }
             match self.request(header, up) {
                 Step::Next => {}
+                Step::Wait if matches!(self.event, Some(Event::Refused { .. })) => {
+                    return Flow::Stop;
+                }
                 Step::Wait => return Flow::Relay,
             }
         }
@@ -187,11 +196,17 @@ impl Conversation {
             Command::INIT_DB => What::Use(String::from_utf8_lossy(&payload[1..]).into()),
             Command::RESET_CONNECTION => What::Reset,
             Command::CHANGE_USER => match change_user(payload, self.capabilities) {
-                Ok(ChangeUser { user, schema, collation }) => What::ChangeUser {
-                    user: String::from_utf8_lossy(user).into(),
-                    schema: (!schema.is_empty()).then(|| String::from_utf8_lossy(schema).into()),
-                    plain: collation.is_some_and(is_plain_collation),
-                },
+                Ok(ChangeUser { user, schema, collation, plugin }) => {
+                    if let Err(own) = self.passwords.begin(plugin) {
+                        return self.refuse(own, up);
+                    }
+                    What::ChangeUser {
+                        user: String::from_utf8_lossy(user).into(),
+                        schema: (!schema.is_empty())
+                            .then(|| String::from_utf8_lossy(schema).into()),
+                        plain: collation.is_some_and(is_plain_collation),
+                    }
+                }
                 Err(_) => What::ChangeUser { user: "".into(), schema: None, plain: false },
             },
             _ => What::Other,
@@ -211,6 +226,15 @@ impl Conversation {
         Step::Next
     }
 
+    /// Answers the request at the beginning of the lane with an error of our own, when all before
+    /// it is answered, and ends the connection.
+    fn refuse(&mut self, own: Own, up: &Lane) -> Step {
+        if let (true, Some(header)) = (self.expected.is_empty(), Header::read(up.pending())) {
+            self.event = Some(Event::Refused { own, seq: header.seq.wrapping_add(1) });
+        }
+        Step::Wait
+    }
+
     /// Lets the request at the beginning of the lane go and expects its reply.
     pub(super) fn send(&mut self, request: Request, what: What, tag: usize, up: &mut Lane) {
         match request.command.reply() {
@@ -225,6 +249,7 @@ impl Conversation {
             }
         }
         if let Some(header) = Header::read(up.pending()) {
+            self.count.command(header.seq);
             self.pass(header);
         }
         let len = self.up.skip.min(up.pending().len());

@@ -30,6 +30,18 @@ pub(super) enum Look {
     },
 }
 
+impl Look {
+    /// A frame's header is at the beginning of these bytes.
+    #[inline]
+    pub(super) fn begins_frame(self) -> bool {
+        match self {
+            Self::More => false,
+            Self::Packet { .. } => true,
+            Self::Piece { header, .. } => header > 0,
+        }
+    }
+}
+
 /// Where we are within a packet that passes piece by piece.
 #[derive(Debug, Clone, Copy)]
 struct Within {

@@ -36,14 +36,13 @@ impl Capabilities {
     /// Several factors of authentication.
     pub const MULTI_FACTOR: u32 = 1 << 28;
 
-    /// What txguard can't carry (yet), or what would make TiDB misread a packet
-    /// (QUERY_ATTRIBUTES: tidb#55174).
-    pub const MASKED: u32 = Self::SSL
-        | Self::COMPRESS
-        | Self::ZSTD
-        | Self::QUERY_ATTRIBUTES
-        | Self::OPTIONAL_METADATA
-        | Self::MULTI_FACTOR;
+    /// What txguard can't carry, or what would make TiDB misread a packet (QUERY_ATTRIBUTES:
+    /// tidb#55174).
+    pub const MASKED: u32 =
+        Self::QUERY_ATTRIBUTES | Self::OPTIONAL_METADATA | Self::MULTI_FACTOR | Self::LEG;
+
+    /// What each leg agrees on for itself; neither side hears of the other's.
+    pub const LEG: u32 = Self::SSL | Self::COMPRESS | Self::ZSTD;
 
     /// MariaDB's extended flags that change the shape of a reply: progress reports (bit 0) come
     /// as ERR packets in the middle of a reply, cached metadata (bit 4) leaves columns out.

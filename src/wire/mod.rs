@@ -6,6 +6,8 @@
 //! packet/    one file per message that txguard reads or writes
 //! response   where a reply ends, packet by packet
 //! expect     the queue of replies still to come, and whose they are
+//! compress   the compressed protocol: frames around all that
+//! origin     the PROXY protocol's header ahead of it: whose connection this is
 //! ```
 //!
 //! Nothing here allocates on the relay path. What can't be understood is an error value, and the
@@ -13,9 +15,11 @@
 
 pub mod capability;
 pub mod command;
+pub mod compress;
 pub mod expect;
 pub mod frame;
 pub mod lenenc;
+pub mod origin;
 pub mod packet;
 pub mod response;
 pub mod status;

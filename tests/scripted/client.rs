@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
+use txguard::net::stream::Stream;
 use txguard::wire::capability::Capabilities;
 use txguard::wire::frame::{HEADER_LEN, Header, write_packet};
 
@@ -13,24 +14,32 @@ const SILENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// One end of a connection.
 pub(crate) struct End {
-    stream: DuplexStream,
+    pub(crate) stream: Stream<DuplexStream>,
     name: &'static str,
 }
 
 impl End {
     pub(crate) fn new(stream: DuplexStream, name: &'static str) -> Self {
-        Self { stream, name }
+        Self { stream: Stream::new(stream), name }
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
-        let done = timeout(LIMIT, self.stream.write_all(bytes)).await;
+        let write = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        let done = timeout(LIMIT, write).await;
         done.unwrap_or_else(|_| panic!("nobody takes what the {} says", self.name))
             .unwrap_or_else(|_| panic!("the {} speaks to a closed stream", self.name));
     }
 
     /// Writes what still goes; the other side may have closed.
     pub(crate) async fn try_write(&mut self, bytes: &[u8]) {
-        let _ = timeout(LIMIT, self.stream.write_all(bytes)).await.expect("nobody takes it");
+        let write = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        let _ = timeout(LIMIT, write).await.expect("nobody takes it");
     }
 
     pub(crate) async fn bytes(&mut self, len: usize) -> Vec<u8> {

@@ -12,8 +12,9 @@ use txguard::base::config::{Config, LogTransactions};
 use txguard::base::metrics::{Metrics, ReplayOutcome, TransactionOutcome};
 use txguard::base::tasks::Tasks;
 use txguard::base::types::TxnIds;
+use txguard::net::legs::Legs;
 use txguard::policy::Snapshot;
-use txguard::session::{Deps, End, Recorder, Session, Terms};
+use txguard::session::{Deps, End, Ends, Recorder, Session, Terms};
 use txguard::sql::Classifier;
 use txguard::tso::LocalOracle;
 use txguard::txn::journal::Budget;
@@ -122,14 +123,16 @@ impl Setup {
             seed: 0x5EED,
             policies,
         });
-        let terms = Terms { handshake_max: Duration::from_secs(10) };
+        let legs = Legs::load(&config.listen.leg, &config.backend.leg).expect("readable files");
+        let terms = Terms { handshake_max: Duration::from_secs(10), legs: Arc::new(legs) };
         let (client, near) = duplex(self.client_pipe);
         let (far, server) = duplex(self.backend_pipe);
         let (tell, end) = oneshot::channel();
         let (tasks, drain) = (Tasks::default(), CancellationToken::new());
         let token = drain.clone();
         tasks.spawn(async move {
-            let ended = match Box::pin(Session::login(near, far, deps, &terms)).await {
+            let ends = Ends { client: near, backend: far, host: "127.0.0.1" };
+            let ended = match Box::pin(Session::login(ends, deps, &terms)).await {
                 Ok(session) => Box::pin(session.run(token)).await,
                 Err(end) => end,
             };

@@ -47,23 +47,22 @@ async fn the_greeting_loses_only_what_can_t_be_carried() {
         talk.server.say(0, &Reply::of([sent.clone()])).await;
         let got = talk.client.greeting().await;
         let mut wanted = sent.clone();
-        Greeting::mask(&mut wanted).expect("a greeting");
+        // txguard compresses its own leg, whatever the backend can; it has no certificate here.
+        let offers = Capabilities::COMPRESS | Capabilities::ZSTD;
+        Greeting::dress(&mut wanted, Capabilities(offers)).expect("a greeting");
         assert_eq!(got, wanted);
         let flags = Greeting::read(&got).expect("a greeting").capabilities;
-        assert_eq!(flags.0, !Capabilities::MASKED);
-        for flag in [
-            Capabilities::SSL,
-            Capabilities::COMPRESS,
-            Capabilities::ZSTD,
-            Capabilities::QUERY_ATTRIBUTES,
-            Capabilities::OPTIONAL_METADATA,
-        ] {
+        assert_eq!(flags.0, !Capabilities::MASKED | offers);
+        for flag in
+            [Capabilities::SSL, Capabilities::QUERY_ATTRIBUTES, Capabilities::OPTIONAL_METADATA]
+        {
             assert!(!flags.has(flag), "{flag:#x}");
         }
         let differing = sent.iter().zip(&got).filter(|(a, b)| a != b).count();
         assert!(differing <= 4, "salt, version and id are the server's: {differing}");
         // A client that asks for them all the same doesn't get them.
-        talk.client.login(!Capabilities::PLUGIN_AUTH_LENENC, 46, "app", Some("x")).await;
+        let all = !Capabilities::PLUGIN_AUTH_LENENC & !Capabilities::ZSTD;
+        talk.client.login(all, 46, "app", Some("x")).await;
         let login = talk.server.login().await;
         let flags = Login::read(&login).expect("a login").capabilities;
         assert_eq!(flags.0 & Capabilities::MASKED, 0);

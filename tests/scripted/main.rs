@@ -4,10 +4,13 @@
 
 mod bad;
 mod capture;
+#[path = "../support/certificates.rs"]
+mod certificates;
 mod client;
 mod gone;
 mod harness;
 mod inputs;
+mod legs;
 mod login;
 mod mismatch;
 mod never;

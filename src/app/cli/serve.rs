@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use crate::app::build::{App, Parts};
+use crate::app::build::{App, BuildError, Parts};
 use crate::app::log;
 use crate::base::config::{Config, Problems};
 
@@ -81,7 +81,10 @@ impl Serve {
             Ok(app) => app,
             Err(error) => {
                 tracing::error!("{error}");
-                return ExitCode::from(EXIT_LISTEN);
+                return ExitCode::from(match error {
+                    BuildError::Listen(_) => EXIT_LISTEN,
+                    BuildError::Tls(_) => EXIT_CONFIG,
+                });
             }
         };
         if let Ok(address) = app.mysql_address() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section::{Schema, Section};
+use super::tls::BackendLeg;
 use super::value::Address;
 
 /// The section's keys.
@@ -13,6 +14,14 @@ pub(super) const SCHEMA: Schema = Schema {
     keys: &[
         "addresses",
         "connect_timeout",
+        "tls",
+        "tls_ca",
+        "tls_name",
+        "tls_certificate",
+        "tls_key",
+        "allow_cleartext_password",
+        "compression",
+        "proxy_protocol",
         "service_user",
         "service_password_env",
         "service_password_file",
@@ -26,6 +35,8 @@ pub struct Backend {
     pub addresses: Vec<Address>,
     /// How long a connection to one address may take.
     pub connect_timeout: Duration,
+    /// TLS, compression and the PROXY protocol towards them.
+    pub leg: BackendLeg,
     /// The account for txguard's own statements; features that need it say so if it is missing.
     pub service: Option<ServiceAccount>,
 }
@@ -53,7 +64,12 @@ pub enum PasswordSource {
 impl Default for Backend {
     fn default() -> Self {
         let local = "127.0.0.1:4000".parse().expect("a right address");
-        Self { addresses: vec![local], connect_timeout: Duration::from_secs(5), service: None }
+        Self {
+            addresses: vec![local],
+            connect_timeout: Duration::from_secs(5),
+            leg: BackendLeg::default(),
+            service: None,
+        }
     }
 }
 
@@ -66,9 +82,10 @@ impl Backend {
             Duration::from_millis(1)..=Duration::from_secs(600),
             default.connect_timeout,
         );
+        let leg = BackendLeg::read(&mut section);
         let service = service(&mut section);
         section.finish(all);
-        Self { addresses, connect_timeout, service }
+        Self { addresses, connect_timeout, leg, service }
     }
 }
 

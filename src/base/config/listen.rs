@@ -1,10 +1,23 @@
 //! `[listen]`: where txguard accepts connections.
 
 use super::section::{Schema, Section};
+use super::tls::ClientLeg;
 use super::value::Address;
 
 /// The section's keys.
-pub(super) const SCHEMA: Schema = Schema { title: "[listen]", keys: &["mysql", "http"] };
+pub(super) const SCHEMA: Schema = Schema {
+    title: "[listen]",
+    keys: &[
+        "mysql",
+        "http",
+        "tls_certificate",
+        "tls_key",
+        "tls_client_ca",
+        "require_client_certificate",
+        "require_tls",
+        "proxy_protocol",
+    ],
+};
 
 /// Where txguard accepts connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,12 +26,14 @@ pub struct Listen {
     pub mysql: Address,
     /// Metrics and health; `None` if it is switched off with `http = ""`.
     pub http: Option<Address>,
+    /// TLS and the PROXY protocol for MySQL clients.
+    pub leg: ClientLeg,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| format!("127.0.0.1:{port}").parse().expect("a right address");
-        Self { mysql: local(4407), http: Some(local(4480)) }
+        Self { mysql: local(4407), http: Some(local(4480)), leg: ClientLeg::default() }
     }
 }
 
@@ -51,7 +66,8 @@ impl Listen {
                 "take another port, or set `http` too (\"\" switches it off)",
             );
         }
+        let leg = ClientLeg::read(&mut section);
         section.finish(all);
-        Self { mysql: mysql_address, http: http_address }
+        Self { mysql: mysql_address, http: http_address, leg }
     }
 }

@@ -14,6 +14,7 @@ mod log;
 mod policy;
 mod problem;
 mod section;
+mod tls;
 mod tso;
 mod value;
 
@@ -29,8 +30,9 @@ pub use listen::Listen;
 pub use log::{Log, LogFormat, LogLevel, LogTransactions};
 pub use policy::{Match, Policy, Retry, Tag, TagKeys, TsoMode};
 pub use problem::{Place, Problem, Problems};
+pub use tls::{BackendLeg, ClientLeg, Compression, Identity, ProxyHeader, TlsMode};
 pub use tso::{Tso, TsoSource};
-pub use value::{Address, AddressError, Pattern};
+pub use value::{Address, AddressError, Network, NetworkError, Pattern};
 
 use problem::Report;
 use section::{Schema, Section, TOP};

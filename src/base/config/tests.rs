@@ -509,12 +509,69 @@ fn every_commented_key_of_the_annotated_file_is_right() {
         if code == key || !key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
             continue;
         }
+        let before = ANNOTATED.lines().take(at).filter(|line| line.starts_with('[')).last();
+        let needs = NEEDS.iter().find(|(of, _)| *of == key).map_or(&[][..], |(_, needs)| needs);
         let lines: Vec<_> = ANNOTATED.lines().collect();
-        let text = [&lines[..at], &[code], &lines[at + 1..]].concat().join("\n");
+        let mut text = [&lines[..at], &[code], &lines[at + 1..]].concat().join("\n");
+        let section = before.unwrap_or_default();
+        for need in needs {
+            // Behind the section's title, in place of what it has there already.
+            let (other, _) = need.split_once(" = ").expect("a key");
+            text = text.replace(&format!("\n{other} = \"prefer\""), "");
+            text = text.replacen(section, &format!("{section}\n{need}"), 1);
+        }
         right(&text);
         tried += 1;
     }
-    assert_eq!(tried, 4);
+    assert_eq!(tried, 14);
+}
+
+/// Keys of the annotated file that make sense with others only.
+const NEEDS: &[(&str, &[&str])] = &[
+    ("tls_certificate", &["tls_key = 'k'"]),
+    ("tls_key", &["tls_certificate = 'c'"]),
+    ("tls_client_ca", &["tls_certificate = 'c'", "tls_key = 'k'"]),
+    ("tls_ca", &["tls = 'verify'"]),
+    ("tls_name", &["tls = 'verify'", "tls_ca = 'a'"]),
+];
+
+/// What is wrong with each of these lines in a section.
+#[test]
+fn keys_of_tls_that_make_no_sense_alone_say_what_they_need() {
+    for (text, says) in [
+        ("[listen]\ntls_certificate = 'c'", "`tls_certificate` needs its key"),
+        ("[backend]\ntls_key = 'c'", "`tls_key` needs its certificate"),
+        ("[listen]\nrequire_tls = true", "refuses every client"),
+        ("[listen]\ntls_client_ca = 'a'", "without TLS has no use"),
+        ("[listen]\nrequire_client_certificate = true", "needs the CA"),
+        ("[listen]\nproxy_protocol = ['10.0.0.0/33']", "is not a number of its bits"),
+        ("[listen]\nproxy_protocol = ['lb.local']", "no IP address"),
+        ("[backend]\ntls = 'verify'", "whose certificates are right"),
+        ("[backend]\ntls_ca = 'a'", "with `tls = \"verify\"` only"),
+        ("[backend]\ntls_name = 'a'", "with `tls = \"verify\"` only"),
+        ("[backend]\ntls = 'preferred'", "did you mean \"prefer\"?"),
+        ("[backend]\ncompression = 'gzip'", "is not known"),
+    ] {
+        let problems = Config::parse(text, "x").expect_err(text).to_string();
+        assert!(problems.contains(says), "{problems}");
+    }
+}
+
+#[test]
+fn a_network_holds_its_addresses() {
+    for (network, address, inside) in [
+        ("10.0.0.0/8", "10.200.3.4", true),
+        ("10.0.0.0/8", "11.0.0.1", false),
+        ("10.1.2.3", "10.1.2.3", true),
+        ("10.1.2.3", "10.1.2.4", false),
+        ("0.0.0.0/0", "1.2.3.4", true),
+        ("10.0.0.0/8", "::ffff:10.0.0.1", true),
+        ("fd00::/8", "fd12::1", true),
+        ("::/0", "1.2.3.4", false),
+    ] {
+        let network: Network = network.parse().expect(network);
+        assert_eq!(network.contains(address.parse().expect(address)), inside, "{address}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -31,6 +32,61 @@ pub struct Address {
 /// A name, or a glob in which `*` stands for any characters, also none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern(String);
+
+/// A network in CIDR notation; an address alone is a network of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    ip: IpAddr,
+    prefix: u32,
+}
+
+impl Network {
+    /// True if the address lies within. An IPv4 address in IPv6 dress counts as what it is.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.ip, ip.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let (net, ip) = (u32::from(net), u32::from(ip));
+                net.checked_shr(32 - self.prefix) == ip.checked_shr(32 - self.prefix)
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let (net, ip) = (u128::from(net), u128::from(ip));
+                net.checked_shr(128 - self.prefix) == ip.checked_shr(128 - self.prefix)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What is wrong with the text of a [`Network`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// There is no address before the slash.
+    #[error("it begins with no IP address")]
+    BadAddress,
+    /// The number of bits is none, or more than the address has.
+    #[error("the number behind the slash is not a number of its bits")]
+    BadPrefix,
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, n)| (ip, Some(n)));
+        let ip: IpAddr = ip.parse().map_err(|_| NetworkError::BadAddress)?;
+        let bits = if ip.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => bits,
+            Some(digits) => digits
+                .parse()
+                .ok()
+                .filter(|prefix| *prefix <= bits && digits.bytes().all(|b| b.is_ascii_digit()))
+                .ok_or(NetworkError::BadPrefix)?,
+        };
+        Ok(Self { ip, prefix })
+    }
+}
 
 impl Address {
     /// The host without brackets.

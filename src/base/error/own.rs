@@ -5,10 +5,11 @@
 pub struct Row {
     /// Which error it is.
     pub own: Own,
-    /// The MySQL error number that the client sees; 17000 to 17099 is used by no server.
+    /// The MySQL error number that the client sees: the server's own where a server has one for
+    /// the case, else one from 17000 to 17099, which no server uses.
     pub code: u16,
-    /// `08S01` for the connection, `40001` where the client may run the transaction again,
-    /// `HY000` else.
+    /// The server's own with its code; else `08S01` for the connection, `40001` where the client
+    /// may run the transaction again, `HY000` for the rest.
     pub sqlstate: &'static str,
     /// The text behind the `txguard: ` prefix.
     pub text: &'static str,
@@ -31,10 +32,26 @@ pub enum Own {
     TooManyClients,
     /// The login took longer than the limit.
     HandshakeTimeout,
+    /// TLS with the backend was wanted and failed.
+    BackendTls,
+    /// The password would cross the backend's leg in the clear.
+    CleartextPassword,
+    /// The password can't cross a client's leg without TLS.
+    PasswordNeedsTls,
+    /// The client came without TLS.
+    TlsRequired,
 }
 
 /// All rows, by code.
 pub const ALL: &[Row] = &[
+    Row {
+        own: Own::TlsRequired,
+        code: 3159,
+        sqlstate: "HY000",
+        text: "Connections using insecure transport are prohibited",
+        cause: "`[listen] require_tls` is set and the client came without TLS.",
+        remedy: "Switch TLS on in the client (`--ssl-mode=REQUIRED`, `sslMode=REQUIRED`, `tls=true`).",
+    },
     Row {
         own: Own::BackendUnreachable,
         code: 17001,
@@ -75,6 +92,30 @@ pub const ALL: &[Row] = &[
         cause: "The client did not finish the login within `[limits] handshake`.",
         remedy: "Look for a stalled client, or raise `[limits] handshake`.",
     },
+    Row {
+        own: Own::BackendTls,
+        code: 17007,
+        sqlstate: "08S01",
+        text: "no TLS connection to the backend",
+        cause: "`[backend] tls` wants TLS, and the server doesn't offer it, or its certificate is expired, of an unknown CA or for another name; the log says which.",
+        remedy: "Mend the server's certificate, correct `tls_ca` and `tls_name`, or choose another `[backend] tls`.",
+    },
+    Row {
+        own: Own::CleartextPassword,
+        code: 17008,
+        sqlstate: "08S01",
+        text: "the password would go to the backend in the clear; set [backend] tls",
+        cause: "The client uses TLS and sends its password in the clear (caching_sha2_password, mysql_clear_password), and the backend's side has no TLS.",
+        remedy: "Set `[backend] tls` and give the server a certificate; or use mysql_native_password; or allow it with `[backend] allow_cleartext_password`.",
+    },
+    Row {
+        own: Own::PasswordNeedsTls,
+        code: 17009,
+        sqlstate: "08S01",
+        text: "this account's password needs TLS to txguard, or mysql_native_password",
+        cause: "The client has no TLS, and its account needs the password itself: mysql_clear_password, or caching_sha2_password with TLS to the backend.",
+        remedy: "Let the client use TLS (`[listen] tls_certificate`), or use mysql_native_password, or set `[backend] tls = \"disable\"` where the server has its own key exchange.",
+    },
 ];
 
 impl Own {
@@ -95,11 +136,17 @@ impl Own {
 mod tests {
     use super::*;
 
+    /// `ER_SECURE_TRANSPORT_REQUIRED`, with the state of MySQL's `messages_to_clients.txt`.
+    const SERVERS: [(u16, &str); 1] = [(3159, "HY000")];
+
     #[test]
-    fn codes_are_unique_ascending_and_in_our_range() {
+    fn codes_are_unique_ascending_and_the_servers_or_in_our_range() {
         assert!(ALL.windows(2).all(|pair| pair[0].code < pair[1].code));
-        assert!(ALL.iter().all(|row| (17000..17100).contains(&row.code)));
-        assert!(ALL.iter().all(|row| ["08S01", "40001", "HY000"].contains(&row.sqlstate)));
+        for row in ALL {
+            let ours = (17000..17100).contains(&row.code)
+                && ["08S01", "40001", "HY000"].contains(&row.sqlstate);
+            assert!(ours || SERVERS.contains(&(row.code, row.sqlstate)), "{}", row.code);
+        }
     }
 
     #[test]
@@ -110,6 +157,10 @@ mod tests {
             Own::ClientProtocol,
             Own::TooManyClients,
             Own::HandshakeTimeout,
+            Own::BackendTls,
+            Own::CleartextPassword,
+            Own::PasswordNeedsTls,
+            Own::TlsRequired,
         ] {
             assert_eq!(own.row().own, own);
         }

@@ -1,5 +1,5 @@
 //! `Protocol::HandshakeV10`, the backend's first packet. It is relayed with some capability bits
-//! cleared in place; salt, version and connection id stay the backend's own.
+//! changed in place; salt, version and connection id stay the backend's own.
 
 use crate::wire::Malformed;
 use crate::wire::capability::Capabilities;
@@ -44,13 +44,16 @@ impl<'a> Greeting<'a> {
         })
     }
 
-    /// Clears what txguard can't carry, in place.
-    pub fn mask(payload: &mut [u8]) -> Result<(), Malformed> {
+    /// Clears what txguard can't carry and sets what it `offers` for the client's leg (bits of
+    /// [`Capabilities::LEG`]), in place.
+    pub fn dress(payload: &mut [u8], offers: Capabilities) -> Result<(), Malformed> {
         let places = places(payload)?;
-        let keep = !Capabilities::MASKED;
         let is_mysql = u32::from(u16_at(payload, places.caps_low)?) & Capabilities::CLIENT_MYSQL;
-        and_at(payload, places.caps_low, &keep.to_le_bytes()[..2]);
-        and_at(payload, places.caps_high, &keep.to_le_bytes()[2..]);
+        let low = u16_at(payload, places.caps_low)?;
+        let high = u16_at(payload, places.caps_high)?;
+        let flags = (u32::from(high) << 16 | u32::from(low)) & !Capabilities::MASKED | offers.0;
+        payload[places.caps_low..][..2].copy_from_slice(&flags.to_le_bytes()[..2]);
+        payload[places.caps_high..][..2].copy_from_slice(&flags.to_le_bytes()[2..]);
         if is_mysql == 0 {
             and_at(payload, places.mariadb, &(!Capabilities::MASKED_MARIADB).to_le_bytes());
         }
@@ -105,9 +108,9 @@ mod tests {
     fn a_greeting_keeps_everything_but_masked_bits() {
         let mut payload = tidb_like();
         let before = Greeting::read(&payload).expect("a greeting").capabilities;
-        Greeting::mask(&mut payload).expect("a greeting");
+        Greeting::dress(&mut payload, Capabilities(Capabilities::SSL)).expect("a greeting");
         let after = Greeting::read(&payload).expect("still a greeting");
-        assert_eq!(after.capabilities.0, before.0 & !Capabilities::MASKED);
+        assert_eq!(after.capabilities.0, before.0 & !Capabilities::MASKED | Capabilities::SSL);
         assert_eq!((after.connection_id, after.version), (77, &b"8.0.11-TiDB"[..]));
         assert!(after.status.autocommit());
     }
@@ -118,7 +121,7 @@ mod tests {
         let places = places(&payload).expect("a greeting");
         payload[places.caps_low] &= !1;
         payload[places.mariadb] = 0xFF;
-        Greeting::mask(&mut payload).expect("a greeting");
+        Greeting::dress(&mut payload, Capabilities(0)).expect("a greeting");
         assert_eq!(payload[places.mariadb], 0b1110_1110);
     }
 

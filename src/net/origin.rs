@@ -1,0 +1,52 @@
+//! The PROXY protocol at both ends: who a client is, if a load balancer says so, and telling a
+//! backend the same.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::wire::origin::{Origin, Progress, Version, read, write};
+
+/// Reads the header that a connection begins with, and nothing behind it. `None` if it names
+/// nobody, as a load balancer's own health check does.
+///
+/// # Errors
+/// There is no header, or the connection ended; what was read is lost.
+///
+/// Not cancel safe: a part of the header may have been read.
+pub async fn receive<S>(stream: &mut S) -> io::Result<Option<Origin>>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut header = Vec::new();
+    loop {
+        let wrong = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        match read(&header).map_err(wrong)? {
+            Progress::Done(origin) => return Ok(origin),
+            Progress::Needs(len) => {
+                let have = header.len();
+                header.resize(len, 0);
+                stream.read_exact(&mut header[have..]).await?;
+            }
+        }
+    }
+}
+
+/// Tells a backend who the client is, ahead of everything else.
+///
+/// # Errors
+/// The backend doesn't take it.
+///
+/// Not cancel safe: a part of the header may have been written.
+pub async fn send<S>(
+    stream: &mut S,
+    client: SocketAddr,
+    server: SocketAddr,
+    version: Version,
+) -> io::Result<()>
+where
+    S: AsyncWrite + Unpin,
+{
+    stream.write_all(&write(Origin { client, server }, version)).await
+}
