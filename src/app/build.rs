@@ -110,7 +110,6 @@ impl App {
             recorder: Recorder::new(config.log.transactions, SLOW),
             rule: parts.rule,
             journals: Budget::new(saturating(limits.journal_total)),
-            journal_bytes_max: saturating(limits.journal_per_transaction),
             seed,
             policies,
         });
@@ -131,7 +130,14 @@ impl App {
             deps,
             watch: watch.clone(),
             clients_max: limits.clients as usize,
-            terms: Terms { handshake_max: limits.handshake, legs },
+            terms: Terms {
+                handshake_max: limits.handshake,
+                idle: limits.idle,
+                idle_in_transaction: limits.idle_in_transaction,
+                statement_max: saturating(limits.statement),
+                legs,
+                journal_bytes_max: saturating(limits.journal_per_transaction),
+            },
             tasks: tasks.clone(),
         };
         let policies = publish;

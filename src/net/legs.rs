@@ -13,7 +13,7 @@ use crate::wire::origin::Version;
 use super::tls::{Acceptor, ClientCertificate, Connector, Identity, Name, TlsError};
 
 /// Both legs.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Legs {
     /// The client's.
     pub client: ClientSide,
@@ -22,7 +22,7 @@ pub struct Legs {
 }
 
 /// The client's leg.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct ClientSide {
     /// Answers handshakes; without it TLS isn't offered.
     pub tls: Option<Acceptor>,
@@ -33,7 +33,7 @@ pub struct ClientSide {
 }
 
 /// The backend's leg.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct BackendSide {
     /// When TLS is used.
     pub mode: TlsMode,

@@ -3,6 +3,7 @@
 //! Configurations are always built with the provider named here: a process with two providers in
 //! its dependencies has no default one.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,6 +58,19 @@ pub struct TlsError {
     pub file: PathBuf,
     /// What is wrong with it.
     pub why: String,
+}
+
+// The library's own types show nothing.
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Acceptor")
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
 }
 
 impl Acceptor {
@@ -171,7 +185,7 @@ fn unread(file: &Path, error: pem::Error) -> TlsError {
     TlsError { file: file.to_owned(), why }
 }
 
-fn wrong(file: &Path, error: &dyn std::fmt::Display) -> TlsError {
+fn wrong(file: &Path, error: &dyn fmt::Display) -> TlsError {
     TlsError { file: file.to_owned(), why: error.to_string() }
 }
 

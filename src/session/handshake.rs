@@ -38,6 +38,7 @@ use crate::wire::packet::ok::Ok as OkPacket;
 use crate::wire::status::Status;
 
 use super::count::Count;
+use super::limit::Limit;
 use super::password::Passwords;
 use super::prepared::Statements;
 use super::request::Position;
@@ -60,7 +61,7 @@ where
 {
     let mut login = Exchange { link, legs: &terms.legs, host, counts: Counts::default() };
     let end = match timeout(terms.handshake_max, login.run()).await {
-        Ok(Ok(done)) => return Ok(conversation(link, done, deps)),
+        Ok(Ok(done)) => return Ok(conversation(link, done, deps, terms)),
         Ok(Err(End::Own(own))) => login.refuse(own).await,
         Ok(Err(end)) => end,
         Err(_) => login.refuse(Own::HandshakeTimeout).await,
@@ -94,6 +95,7 @@ fn conversation<C, B>(
     link: &Link<Stream<C>, Stream<B>>,
     done: Done,
     deps: Arc<Deps>,
+    terms: &Terms,
 ) -> Conversation
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -102,7 +104,7 @@ where
     let Done { hello, who, status, passwords } = done;
     let mut policies = deps.policies.clone();
     let user_policies = policies.borrow_and_update().for_user(&who.user);
-    let journal = Journal::new(deps.journal_bytes_max, deps.journals.clone());
+    let journal = Journal::new(terms.journal_bytes_max, deps.journals.clone());
     Conversation {
         user_policies,
         policies,
@@ -139,6 +141,7 @@ where
         rows: 0,
         finishing: None,
         event: None,
+        limit: Limit::new(terms, deps.clock.now()),
         draining: false,
         scratch: Vec::new(),
         deps,

@@ -21,6 +21,7 @@
 //! | `reply` | frames of the backend: whose, what do they say |
 //! | `capture` | exact timestamps around COMMIT |
 //! | `inject` | statements of our own, and the tag |
+//! | `limit` | silence, and the length of statements |
 //! | `password` | which passwords may cross which leg |
 //! | `count` | sequence ids, where a leg is compressed |
 //! | `replay` | the transaction again |
@@ -32,6 +33,7 @@ mod commit;
 mod count;
 mod handshake;
 mod inject;
+mod limit;
 mod password;
 mod prepared;
 mod query;
@@ -73,6 +75,7 @@ use crate::wire::status::Status;
 
 use self::count::Count;
 pub use self::handshake::own_error;
+use self::limit::{Limit, until};
 use self::password::Passwords;
 use self::prepared::{Prepared, Statements};
 pub use self::record::Recorder;
@@ -97,8 +100,6 @@ pub struct Deps {
     pub rule: Arc<dyn Rule>,
     /// Memory of all journals together.
     pub journals: Budget,
-    /// Limit of one journal, in bytes.
-    pub journal_bytes_max: usize,
     /// A random number of this process: keys fingerprints and jitter.
     pub seed: u64,
     /// The policies in force.
@@ -106,10 +107,18 @@ pub struct Deps {
 }
 
 /// What one connection is promised when it is accepted. A reload changes it for later ones only.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Terms {
     /// How long the login may take.
     pub handshake_max: Duration,
+    /// How long the client may say nothing without a transaction; `None` for ever.
+    pub idle: Option<Duration>,
+    /// The same within a transaction.
+    pub idle_in_transaction: Option<Duration>,
+    /// Limit of one statement, in bytes.
+    pub statement_max: usize,
+    /// Limit of one journal, in bytes.
+    pub journal_bytes_max: usize,
     /// TLS and compression.
     pub legs: Arc<Legs>,
 }
@@ -305,6 +314,7 @@ struct Conversation {
     /// A finished transaction that waits for its timestamps.
     finishing: Option<(Record, Option<Tso>)>,
     event: Option<Event>,
+    limit: Limit,
     draining: bool,
     scratch: Vec<u8>,
 }
@@ -354,6 +364,7 @@ where
     }
 
     async fn serve(&mut self, drain: &CancellationToken) -> End {
+        let mut look = self.talk.next_look(self.talk.deps.clock.now());
         loop {
             let stop = tokio::select! {
                 biased;
@@ -366,6 +377,15 @@ where
                     continue;
                 }
                 stop = self.link.run(&mut self.talk) => stop,
+                () = until(look) => {
+                    let now = self.talk.deps.clock.now();
+                    if self.talk.is_silent(now) {
+                        // Not an answer to anything: a packet of its own, from 0.
+                        return self.refuse(Own::Idle, 0).await;
+                    }
+                    look = self.talk.next_look(now);
+                    continue;
+                }
             };
             match stop {
                 Stop::ClientGone => {
@@ -379,20 +399,16 @@ where
                             let _ = self.link.flush_down().await;
                             return end;
                         }
+                        self.talk.limit.heard(self.talk.deps.clock.now());
                         if self.talk.draining && self.talk.is_idle() {
                             let _ = self.link.flush_down().await;
                             return End::Drained;
                         }
                     }
+                    Some(Event::Refused { own, seq }) => return self.refuse(own, seq).await,
                     Some(Event::Drained) => {
                         let _ = self.link.flush_down().await;
                         return End::Drained;
-                    }
-                    Some(Event::Refused { own, seq }) => {
-                        self.link.down.push(&own_error(own, seq));
-                        let flushed = self.link.flush_down();
-                        let _ = tokio::time::timeout(LAST_WORDS_MAX, flushed).await;
-                        return End::Own(own);
                     }
                     None => {}
                 },

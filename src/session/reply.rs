@@ -372,11 +372,13 @@ impl Conversation {
         frame.len()
     }
 
-    fn measure(&self, command: Command, what: &What, sent: tokio::time::Instant) {
+    fn measure(&mut self, command: Command, what: &What, sent: tokio::time::Instant) {
+        let now = self.deps.clock.now();
+        self.limit.heard(now);
         if !matches!(command, Command::QUERY | Command::STMT_EXECUTE) {
             return;
         }
-        let took = self.deps.clock.now() - sent;
+        let took = now - sent;
         match what {
             What::Commit => self.deps.metrics.commit(took),
             _ => self.deps.metrics.statement(took),

@@ -25,12 +25,27 @@ pub(super) struct Position {
     continues: bool,
     /// The client has ended its file; commands follow.
     file_ended: bool,
+    /// Payload bytes of the packet under way, in all its frames so far.
+    packet: usize,
+    /// An answer to that packet is expected.
+    asked: bool,
 }
 
 impl Position {
     /// The backend asks the client for a file.
     pub(super) fn ask_for_file(&mut self) {
         self.file_ended = false;
+    }
+
+    /// Payload bytes of the client's packet, this frame of it included.
+    #[inline]
+    pub(super) fn packet_len(&self, header: Header) -> usize {
+        header.len + if self.continues { self.packet } else { 0 }
+    }
+
+    /// How many of the expected answers are to the packet under way.
+    pub(super) fn asked(&self) -> usize {
+        usize::from(self.continues && self.asked)
     }
 }
 
@@ -83,6 +98,10 @@ impl Conversation {
                 }
             }
             let Some(header) = Header::read(up.pending()) else { return Flow::Relay };
+            if self.is_too_long(header) {
+                self.refuse_statement(header);
+                return if self.event.is_some() { Flow::Stop } else { Flow::Relay };
+            }
             let data = self.client_sends_data();
             if self.up.continues || data {
                 // An empty packet ends a file, unless it ends a packet of 16 MiB.
@@ -115,13 +134,13 @@ impl Conversation {
     /// A guarded transaction needs all of a request for its journal.
     fn whole_max(&self) -> usize {
         match self.txn.as_ref().is_some_and(|txn| txn.guarded) {
-            true => WHOLE_MAX.max(self.deps.journal_bytes_max),
+            true => WHOLE_MAX.max(self.limit.terms.journal_bytes_max),
             false => WHOLE_MAX,
         }
     }
 
     /// The client's packets are no commands: a file, or an answer to an authentication request.
-    fn client_sends_data(&self) -> bool {
+    pub(super) fn client_sends_data(&self) -> bool {
         let asked = |ask: &Ask| matches!(ask, Ask::Client { what: What::ChangeUser { .. }, .. });
         self.sends_file() && !self.up.file_ended
             || self.expected.front().is_some_and(|front| asked(&front.context))
@@ -133,6 +152,7 @@ impl Conversation {
 
     /// Lets a whole frame pass without a look.
     fn pass(&mut self, header: Header) {
+        self.up.packet = self.up.packet_len(header);
         self.up.skip = header.frame_len();
         self.up.continues = header.continues();
     }
@@ -237,6 +257,7 @@ impl Conversation {
 
     /// Lets the request at the beginning of the lane go and expects its reply.
     pub(super) fn send(&mut self, request: Request, what: What, tag: usize, up: &mut Lane) {
+        self.up.asked = false;
         match request.command.reply() {
             Reply::Nothing => {}
             Reply::Unknown => {
@@ -245,6 +266,8 @@ impl Conversation {
             }
             _ => {
                 let sent = self.deps.clock.now();
+                self.limit.heard(sent);
+                self.up.asked = true;
                 self.expected.push(request.command, Ask::Client { what, sent, tag });
             }
         }

@@ -45,6 +45,9 @@ pub(crate) struct Setup {
     pub(crate) status: u16,
     pub(crate) journal_bytes_max: usize,
     pub(crate) journals: Budget,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) idle_in_transaction: Option<Duration>,
+    pub(crate) statement_max: usize,
 }
 
 /// Capabilities of an ordinary client.
@@ -69,6 +72,9 @@ pub(crate) fn setup(policies: &str) -> Setup {
         status: AUTO,
         journal_bytes_max: 1 << 20,
         journals: Budget::new(1 << 30),
+        idle: None,
+        idle_in_transaction: None,
+        statement_max: 1 << 30,
     }
 }
 
@@ -119,12 +125,18 @@ impl Setup {
             recorder: Recorder::new(LogTransactions::All, Duration::from_secs(1)),
             rule: self.rule.clone(),
             journals: self.journals.clone(),
-            journal_bytes_max: self.journal_bytes_max,
             seed: 0x5EED,
             policies,
         });
         let legs = Legs::load(&config.listen.leg, &config.backend.leg).expect("readable files");
-        let terms = Terms { handshake_max: Duration::from_secs(10), legs: Arc::new(legs) };
+        let terms = Terms {
+            handshake_max: Duration::from_secs(10),
+            idle: self.idle,
+            idle_in_transaction: self.idle_in_transaction,
+            statement_max: self.statement_max,
+            legs: Arc::new(legs),
+            journal_bytes_max: self.journal_bytes_max,
+        };
         let (client, near) = duplex(self.client_pipe);
         let (far, server) = duplex(self.backend_pipe);
         let (tell, end) = oneshot::channel();

@@ -11,6 +11,7 @@ mod gone;
 mod harness;
 mod inputs;
 mod legs;
+mod limit;
 mod login;
 mod mismatch;
 mod never;

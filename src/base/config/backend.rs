@@ -13,6 +13,8 @@ pub(super) const SCHEMA: Schema = Schema {
     title: "[backend]",
     keys: &[
         "addresses",
+        "drain",
+        "status_port",
         "connect_timeout",
         "tls",
         "tls_ca",
@@ -33,7 +35,11 @@ pub(super) const SCHEMA: Schema = Schema {
 pub struct Backend {
     /// Where they listen; never empty.
     pub addresses: Vec<Address>,
-    /// How long a connection to one address may take.
+    /// Those of the addresses that get no new clients.
+    pub drain: Vec<Address>,
+    /// Where TiDB serves its `/status`, the same for all addresses; `None` to go without.
+    pub status_port: Option<u16>,
+    /// How long a connection to one address may take, its greeting included.
     pub connect_timeout: Duration,
     /// TLS, compression and the PROXY protocol towards them.
     pub leg: BackendLeg,
@@ -66,6 +72,8 @@ impl Default for Backend {
         let local = "127.0.0.1:4000".parse().expect("a right address");
         Self {
             addresses: vec![local],
+            drain: Vec::new(),
+            status_port: None,
             connect_timeout: Duration::from_secs(5),
             leg: BackendLeg::default(),
             service: None,
@@ -77,6 +85,8 @@ impl Backend {
     pub(super) fn read(mut section: Section<'_, '_>, all: &[&'static Schema]) -> Self {
         let default = Self::default();
         let addresses = addresses(&mut section).unwrap_or(default.addresses);
+        let drain = drain(&mut section, &addresses);
+        let status_port = section.count("status_port", 0..=u16::MAX.into(), 0);
         let connect_timeout = section.duration(
             "connect_timeout",
             Duration::from_millis(1)..=Duration::from_secs(600),
@@ -85,8 +95,44 @@ impl Backend {
         let leg = BackendLeg::read(&mut section);
         let service = service(&mut section);
         section.finish(all);
-        Self { addresses, connect_timeout, leg, service }
+        let status_port = u16::try_from(status_port).ok().filter(|port| *port != 0);
+        Self { addresses, drain, status_port, connect_timeout, leg, service }
     }
+}
+
+fn drain(section: &mut Section<'_, '_>, addresses: &[Address]) -> Vec<Address> {
+    let Some(list) = section.texts("drain", "[\"127.0.0.1:4000\"]") else { return Vec::new() };
+    let whole = list.span();
+    let mut drain = Vec::new();
+    for written in list.into_inner() {
+        let (span, text) = (written.span(), written.into_inner());
+        match text.parse::<Address>() {
+            Ok(address) if !addresses.contains(&address) => section.error(
+                span,
+                format!("`drain`: {text:?} is not among `addresses`"),
+                "write it as it stands there; who is not there at all needs no entry here",
+            ),
+            Ok(address) if drain.contains(&address) => section.error(
+                span,
+                format!("`drain`: {text:?} is there twice"),
+                "leave one of them out",
+            ),
+            Ok(address) => drain.push(address),
+            Err(error) => section.error(
+                span,
+                format!("`drain`: {text:?} is not an address: {error}"),
+                "write it as it stands in `addresses`",
+            ),
+        }
+    }
+    if drain.len() == addresses.len() {
+        section.warning(
+            whole,
+            "`drain` names every address: no client can be served",
+            "leave one of them out",
+        );
+    }
+    drain
 }
 
 fn addresses(section: &mut Section<'_, '_>) -> Option<Vec<Address>> {

@@ -1,6 +1,7 @@
-//! `[limits]`: what one process takes on. Beyond a limit of the journal a transaction becomes
-//! unguarded; it never fails.
+//! `[limits]`: what one process takes on, and for how long. Beyond a limit of the journal a
+//! transaction becomes unguarded; it never fails.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::section::{Schema, Section};
@@ -8,7 +9,18 @@ use super::section::{Schema, Section};
 /// The section's keys.
 pub(super) const SCHEMA: Schema = Schema {
     title: "[limits]",
-    keys: &["clients", "handshake", "journal_per_transaction", "journal_total", "statement_shapes"],
+    keys: &[
+        "clients",
+        "handshake",
+        "idle",
+        "idle_in_transaction",
+        "statement",
+        "drain_delay",
+        "drain_timeout",
+        "journal_per_transaction",
+        "journal_total",
+        "statement_shapes",
+    ],
 };
 
 /// What one process takes on.
@@ -18,6 +30,16 @@ pub struct Limits {
     pub clients: u32,
     /// How long a client's login may take.
     pub handshake: Duration,
+    /// How long a client may say nothing while no transaction is open; `None` for ever.
+    pub idle: Option<Duration>,
+    /// The same while a transaction is open.
+    pub idle_in_transaction: Option<Duration>,
+    /// Bytes of one statement.
+    pub statement: u64,
+    /// How long `/readyz` says no before a shutdown begins to turn clients away.
+    pub drain_delay: Duration,
+    /// How long open transactions may go on in a shutdown.
+    pub drain_timeout: Duration,
     /// Bytes of requests that one transaction may hold for its replay.
     pub journal_per_transaction: u64,
     /// Bytes of requests that all transactions together may hold.
@@ -26,11 +48,20 @@ pub struct Limits {
     pub statement_shapes: u32,
 }
 
+/// Less than a second would cut working clients off between two statements.
+const IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(31_557_600);
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             clients: 10_000,
             handshake: Duration::from_secs(10),
+            idle: None,
+            idle_in_transaction: None,
+            // What MySQL and TiDB can be set to at most (max_allowed_packet).
+            statement: 1 << 30,
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(10),
             // A transaction of a thousand statements of 4 KiB; replaying more takes seconds.
             journal_per_transaction: 4 << 20,
             // 64 of the largest ones, or many thousands of the usual 1 KiB.
@@ -49,6 +80,13 @@ impl Limits {
             Duration::from_millis(1)..=Duration::from_secs(3600),
             default.handshake,
         );
+        let idle = section.duration_or_off("idle", IDLE, default.idle);
+        let in_transaction =
+            section.duration_or_off("idle_in_transaction", IDLE, default.idle_in_transaction);
+        let statement = section.bytes("statement", 1 << 10..=1 << 30, default.statement);
+        let wait = Duration::ZERO..=Duration::from_secs(3600);
+        let drain_delay = section.duration("drain_delay", wait.clone(), default.drain_delay);
+        let drain_timeout = section.duration("drain_timeout", wait, default.drain_timeout);
         let bytes = 0..=1 << 40;
         let journal_per_transaction = section.bytes(
             "journal_per_transaction",
@@ -68,6 +106,11 @@ impl Limits {
         Self {
             clients,
             handshake,
+            idle,
+            idle_in_transaction: in_transaction,
+            statement,
+            drain_delay,
+            drain_timeout,
             journal_per_transaction,
             journal_total,
             statement_shapes: shapes,

@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::problem::Report;
-use super::value::{ByteSize, Count, Period};
+use super::value::{ByteSize, Count, Period, PeriodOrOff};
 
 /// The keys of one table of the schema.
 #[derive(Debug, Clone, Copy)]
@@ -131,6 +131,25 @@ impl<'report, 'text> Section<'report, 'text> {
         }
         let bounds = Period(*bounds.start())..=Period(*bounds.end());
         self.out_of_bounds(key, &read, value, &bounds, example);
+        default
+    }
+
+    /// Takes a duration that must lie within bounds; an empty text switches it off.
+    pub(super) fn duration_or_off(
+        &mut self,
+        key: &'static str,
+        bounds: RangeInclusive<Duration>,
+        default: Option<Duration>,
+    ) -> Option<Duration> {
+        const EXAMPLE: &str = "\"8h\"";
+        let read = self.value::<PeriodOrOff>(key, &format!("{EXAMPLE}, or \"\" for off"));
+        let Some(read) = read else { return default };
+        let period = read.get_ref().0?;
+        if bounds.contains(&period.0) {
+            return Some(period.0);
+        }
+        let bounds = Period(*bounds.start())..=Period(*bounds.end());
+        self.out_of_bounds(key, &read, period, &bounds, EXAMPLE);
         default
     }
 

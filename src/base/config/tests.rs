@@ -28,6 +28,8 @@ fn every_key_is_read() {
         http = ""
         [backend]
         addresses = ["tidb-0:4000", "tidb-1:4000"]
+        drain = ["tidb-1:4000"]
+        status_port = 10080
         connect_timeout = "250ms"
         service_user = "guard"
         service_password_file = "/run/secret"
@@ -40,6 +42,11 @@ fn every_key_is_read() {
         [limits]
         clients = 5
         handshake = "1m 30s"
+        idle = "8h"
+        idle_in_transaction = "1m"
+        statement = "64MiB"
+        drain_delay = "5s"
+        drain_timeout = "0s"
         journal_per_transaction = 1000
         journal_total = "1GiB"
         statement_shapes = 100
@@ -62,6 +69,8 @@ fn every_key_is_read() {
     assert!(!config.enabled && config.listen.http.is_none());
     assert_eq!(config.listen.mysql.to_string(), "[::]:4000");
     assert_eq!(config.backend.addresses.len(), 2);
+    assert_eq!(config.backend.drain, config.backend.addresses[1..]);
+    assert_eq!(config.backend.status_port, Some(10080));
     assert_eq!(config.backend.connect_timeout, Duration::from_millis(250));
     let password = PasswordSource::File("/run/secret".into());
     let service = ServiceAccount { user: "guard".into(), password };
@@ -75,6 +84,11 @@ fn every_key_is_read() {
     let limits = Limits {
         clients: 5,
         handshake: Duration::from_secs(90),
+        idle: Some(Duration::from_secs(8 * 3600)),
+        idle_in_transaction: Some(Duration::from_secs(60)),
+        statement: 64 << 20,
+        drain_delay: Duration::from_secs(5),
+        drain_timeout: Duration::ZERO,
         journal_per_transaction: 1000,
         journal_total: 1 << 30,
         statement_shapes: 100,
@@ -220,7 +234,7 @@ match = { users = ["app"] }
        |
     25 | handshak = "5s"
        | ^^^^^^^^
-       = did you mean `handshake`? [limits] has: clients, handshake, journal_per_transaction, journal_total, statement_shapes
+       = did you mean `handshake`? [limits] has: clients, handshake, idle, idle_in_transaction, statement, drain_delay, drain_timeout, journal_per_transaction, journal_total, statement_shapes
     txguard.toml:26:13: `handshake`: "5 parsecs" is not a duration with its unit: unknown time unit "parsecs", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations)
        |
     26 | handshake = "5 parsecs"
@@ -339,6 +353,40 @@ fn addresses_report_their_own_mistakes() {
     assert!(wrong("[listen]\nmysql = \"127.0.0.1:4480\"").contains("the default of `http`"));
     let any_port = right("[listen]\nmysql = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"");
     assert_eq!(any_port.listen.mysql.port(), 0);
+}
+
+#[test]
+fn drained_addresses_are_among_the_others() {
+    let both = "[backend]\naddresses = ['a:1', 'b:1']\n";
+    for (drain, said) in [
+        ("['c:1']", "\"c:1\" is not among `addresses`"),
+        ("['a:1', 'a:1']", "\"a:1\" is there twice"),
+        ("['a']", "\"a\" is not an address"),
+        ("'a:1'", "`drain` is a list of texts"),
+    ] {
+        let text = wrong(&format!("{both}drain = {drain}"));
+        assert!(text.contains(said), "{text}");
+    }
+    assert!(right(&format!("{both}drain = ['b:1']")).warnings.is_empty());
+    let all = right(&format!("{both}drain = ['b:1', 'a:1']"));
+    assert!(all.warnings[0].text.contains("no client can be served"));
+}
+
+#[test]
+fn a_limit_that_is_off_by_default_has_bounds_too() {
+    assert_eq!(right("[limits]\nidle = \"\"").limits.idle, None);
+    for (value, said) in [
+        ("\"10ms\"", "`idle` is 10ms; it must lie between 1s and 1year"),
+        ("\"for ever\"", "is not a duration with its unit"),
+        ("8", "expected a duration with its unit"),
+    ] {
+        let text = wrong(&format!("[limits]\nidle = {value}"));
+        assert!(text.contains(said) && text.contains("`idle = \"8h\""), "{text}");
+    }
+    for line in ["status_port = 65536", "status_port = -1"] {
+        assert!(wrong(&format!("[backend]\n{line}")).contains("status_port"));
+    }
+    assert!(wrong("[limits]\nstatement = 1000").contains("between 1KiB and 1GiB"));
 }
 
 #[test]

@@ -14,6 +14,10 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Period(pub(super) Duration);
 
+/// A [`Period`], or nothing, written as an empty text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PeriodOrOff(pub(super) Option<Period>);
+
 /// A number of bytes as `4MiB`, `64KiB` or a plain number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ByteSize(pub(super) u64);
@@ -99,6 +103,12 @@ impl Address {
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The same host with another port.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> Self {
+        Self { host: self.host.clone(), port }
     }
 }
 
@@ -244,6 +254,14 @@ impl FromStr for Period {
     }
 }
 
+impl FromStr for PeriodOrOff {
+    type Err = humantime::DurationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|period| Self(Some(period))) }
+    }
+}
+
 /// Units of [`ByteSize`], longest name first so that `MiB` is not read as `B`.
 const UNITS: &[(&str, u64)] = &[
     ("KiB", 1 << 10),
@@ -335,6 +353,12 @@ where
 }
 
 impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor::text("a duration with its unit"))
+    }
+}
+
+impl<'de> Deserialize<'de> for PeriodOrOff {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TextVisitor::text("a duration with its unit"))
     }

@@ -28,6 +28,10 @@ pub enum Own {
     BackendHandshake,
     /// The client sent bytes that are not the MySQL protocol.
     ClientProtocol,
+    /// The client said nothing for too long.
+    Idle,
+    /// A statement is longer than the limit.
+    StatementTooLarge,
     /// txguard is at its limit of clients.
     TooManyClients,
     /// The login took longer than the limit.
@@ -45,12 +49,36 @@ pub enum Own {
 /// All rows, by code.
 pub const ALL: &[Row] = &[
     Row {
+        own: Own::TooManyClients,
+        code: 1040,
+        sqlstate: "08004",
+        text: "Too many connections",
+        cause: "`[limits] clients` connections are open.",
+        remedy: "Raise `[limits] clients` or close idle connections.",
+    },
+    Row {
+        own: Own::StatementTooLarge,
+        code: 1153,
+        sqlstate: "08S01",
+        text: "Got a packet bigger than 'max_allowed_packet' bytes",
+        cause: "A statement is longer than `[limits] statement`; the connection is closed.",
+        remedy: "Send it in smaller pieces, or raise `[limits] statement`.",
+    },
+    Row {
         own: Own::TlsRequired,
         code: 3159,
         sqlstate: "HY000",
         text: "Connections using insecure transport are prohibited",
         cause: "`[listen] require_tls` is set and the client came without TLS.",
         remedy: "Switch TLS on in the client (`--ssl-mode=REQUIRED`, `sslMode=REQUIRED`, `tls=true`).",
+    },
+    Row {
+        own: Own::Idle,
+        code: 4031,
+        sqlstate: "HY000",
+        text: "The client was disconnected because of inactivity",
+        cause: "The client said nothing for `[limits] idle`, or with a transaction open for `idle_in_transaction`.",
+        remedy: "Let the connection pool close idle connections earlier, or raise the limit.",
     },
     Row {
         own: Own::BackendUnreachable,
@@ -75,14 +103,6 @@ pub const ALL: &[Row] = &[
         text: "these bytes are not the MySQL protocol",
         cause: "The client's packet was out of order, too short, or not a login.",
         remedy: "Check that a MySQL client speaks to this port, without TLS or compression where it is not configured.",
-    },
-    Row {
-        own: Own::TooManyClients,
-        code: 17005,
-        sqlstate: "08S01",
-        text: "too many clients",
-        cause: "`[limits] clients` connections are open.",
-        remedy: "Raise `[limits] clients` or close idle connections.",
     },
     Row {
         own: Own::HandshakeTimeout,
@@ -136,8 +156,10 @@ impl Own {
 mod tests {
     use super::*;
 
-    /// `ER_SECURE_TRANSPORT_REQUIRED`, with the state of MySQL's `messages_to_clients.txt`.
-    const SERVERS: [(u16, &str); 1] = [(3159, "HY000")];
+    /// `ER_CON_COUNT_ERROR`, `ER_NET_PACKET_TOO_LARGE`, `ER_SECURE_TRANSPORT_REQUIRED`,
+    /// `ER_CLIENT_INTERACTION_TIMEOUT` with the states of MySQL's `messages_to_clients.txt`.
+    const SERVERS: [(u16, &str); 4] =
+        [(1040, "08004"), (1153, "08S01"), (3159, "HY000"), (4031, "HY000")];
 
     #[test]
     fn codes_are_unique_ascending_and_the_servers_or_in_our_range() {
@@ -155,6 +177,8 @@ mod tests {
             Own::BackendUnreachable,
             Own::BackendHandshake,
             Own::ClientProtocol,
+            Own::Idle,
+            Own::StatementTooLarge,
             Own::TooManyClients,
             Own::HandshakeTimeout,
             Own::BackendTls,
