@@ -94,3 +94,17 @@
 //!
 //! MariaDB's PAM accounts mostly use it to ask for the password and nothing else. It needs TLS like
 //! `mysql_clear_password`.
+//!
+//! # D-017 A command that nobody knows is followed as long as it is refused (2026-11-22)
+//!
+//! Servers refuse what they don't know with one ERR and go on, so that is the one reply that is
+//! understood. Such a command goes out alone: if the answer is anything else (a binlog), the
+//! connection is relayed without a look from there on, and nothing of txguard's own is under way
+//! then. The same holds for an empty packet.
+//!
+//! # D-018 Long data that TiDB may complain of is followed by a COM_PING of ours (2026-11-22)
+//!
+//! COM_STMT_SEND_LONG_DATA has no answer, but TiDB sends an ERR if it knows no such statement or
+//! parameter. Only then, and only to TiDB, a PING goes out behind it: an ERR before its OK is the
+//! complaint, and belongs where the server put it. Rejected: trusting that the ERR comes (a
+//! version that doesn't send it would shift every answer by one).

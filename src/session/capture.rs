@@ -83,7 +83,7 @@ impl Conversation {
     pub(super) fn captured(&mut self, what: Injected) {
         let value = self.captured.take();
         match what {
-            Injected::Alias | Injected::Probe | Injected::Restore => {}
+            Injected::Alias | Injected::Fence | Injected::Probe | Injected::Restore => {}
             Injected::StartTs => {
                 if let Some(txn) = self.txn.as_mut() {
                     txn.start_ts = value.as_deref().and_then(decimal);

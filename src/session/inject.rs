@@ -27,14 +27,16 @@ impl Conversation {
         self.expected.push(Command::PING, Ask::Proxy(Injected::Probe));
     }
 
+    /// Asks where the answers stand: an ERR before this one's belongs to a command that may have
+    /// none.
+    pub(super) fn fence(&mut self, up: &mut Lane) {
+        up.push(&[1, 0, 0, 0, Command::PING.0]);
+        self.expected.push(Command::PING, Ask::Proxy(Injected::Fence));
+    }
+
     /// The reply to a statement of ours is still to come.
     pub(super) fn waits_for(&self, what: Injected) -> bool {
         self.expected.iter().any(|one| matches!(one.context, Ask::Proxy(of) if of == what))
-    }
-
-    /// A reply to any statement of ours is still to come.
-    pub(super) fn waits_for_ours(&self) -> bool {
-        self.expected.iter().any(|one| matches!(one.context, Ask::Proxy(_)))
     }
 
     /// The open transaction has its id in the session alias.

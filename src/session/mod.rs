@@ -191,6 +191,8 @@ enum Ask {
 enum Injected {
     /// `SET tidb_session_alias`.
     Alias,
+    /// COM_PING behind long data that TiDB may complain of.
+    Fence,
     /// Gives the diagnostics functions the values back that they had behind COMMIT.
     Restore,
     /// COM_PING behind an error at a commit point: is the transaction still open?
@@ -284,7 +286,7 @@ struct Conversation {
     one_shot: bool,
     /// The same, by something within the transaction that is open: it may have committed first.
     one_shot_behind: bool,
-    /// Nothing is looked at any more: the protocol was not understood.
+    /// Nothing is looked at any more: a reply was not understood.
     bare: bool,
     /// The client's stream carries data, not commands (LOCAL INFILE, authentication).
     up: Position,

@@ -11,7 +11,7 @@ use crate::txn::guard::{Execution, Unguarded};
 use crate::txn::journal::Role;
 use crate::wire::command::Command;
 use crate::wire::frame::{HEADER_LEN, Header};
-use crate::wire::packet::execute::Execute;
+use crate::wire::packet::execute::{Execute, long_data};
 use crate::wire::packet::prepare_ok::PrepareOk;
 
 use super::query::{may_commit, schema_name};
@@ -240,17 +240,24 @@ impl Conversation {
     }
 
     pub(super) fn long_data(&mut self, request: Request, up: &mut Lane) -> Step {
-        let known = Self::statement_of(request, up)
-            .and_then(|id| self.statements.by_id.get_mut(&id))
-            .map(|prepared| prepared.long_data = true);
+        // Whether there will be an answer depends on those under way.
+        if self.is_tidb && !self.expected.is_empty() {
+            return Step::Wait;
+        }
         self.unguard(Unguarded::LongData, up);
-        if known.is_none() {
-            // TiDB answers with an error where MySQL says nothing: no way to know what comes.
-            self.lose("long data for an unknown statement", up);
-            return Step::Next;
+        if !self.takes_long_data(request, up) && self.is_tidb {
+            self.expect(request.command, What::Other, 0);
+            self.up.fence = true;
         }
         self.send(request, What::Other, 0, up);
         Step::Next
+    }
+
+    /// The statement is known, has this parameter, and is marked to have been sent a piece of it.
+    fn takes_long_data(&mut self, request: Request, up: &Lane) -> bool {
+        let Ok((id, param)) = long_data(request.payload(up)) else { return false };
+        let known = self.statements.by_id.get_mut(&id).filter(|known| param < known.params);
+        known.map(|prepared| prepared.long_data = true).is_some()
     }
 
     pub(super) fn reset_statement(&mut self, request: Request, up: &mut Lane) -> Step {

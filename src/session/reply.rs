@@ -8,7 +8,7 @@ use crate::txn::guard::Unguarded;
 use crate::txn::record::Outcome;
 use crate::txn::replay::ReplayOutcome;
 use crate::wire::Malformed;
-use crate::wire::command::Command;
+use crate::wire::command::{Command, Reply};
 use crate::wire::expect::Expected;
 use crate::wire::frame::{HEADER_LEN, write_packet};
 use crate::wire::packet::ok::Ok as OkPacket;
@@ -42,6 +42,17 @@ impl Conversation {
                 return Flow::Relay;
             };
             let (command, ours) = (front.command, matches!(front.context, Ask::Proxy(_)));
+            if command.reply() == Reply::Complaint {
+                match down.pending().get(HEADER_LEN) {
+                    None => return Flow::Relay,
+                    Some(0xFF) => {}
+                    // There is none: this is the answer to the COM_PING behind it.
+                    Some(_) => {
+                        self.expected.pop();
+                        continue;
+                    }
+                }
+            }
             let capabilities = self.capabilities;
             let count = &mut self.count;
             let response = self.response.get_or_insert_with(|| {

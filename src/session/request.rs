@@ -10,6 +10,7 @@ use crate::net::relay::Flow;
 use crate::sql::is_plain_collation;
 use crate::txn::guard::Unguarded;
 use crate::wire::command::{Command, Reply};
+use crate::wire::expect::Expected;
 use crate::wire::frame::{HEADER_LEN, Header};
 use crate::wire::packet::execute::statement_id;
 use crate::wire::packet::login::{ChangeUser, change_user};
@@ -23,8 +24,11 @@ pub(super) struct Position {
     skip: usize,
     /// The next frame continues the packet under way.
     continues: bool,
-    /// The client has ended its file; commands follow.
-    file_ended: bool,
+    /// The client sends a file, up to an empty packet; the backend reads it to that end also when
+    /// it has met an error.
+    file: bool,
+    /// A COM_PING of ours goes out behind the packet under way.
+    pub(super) fence: bool,
     /// Payload bytes of the packet under way, in all its frames so far.
     packet: usize,
     /// An answer to that packet is expected.
@@ -34,7 +38,7 @@ pub(super) struct Position {
 impl Position {
     /// The backend asks the client for a file.
     pub(super) fn ask_for_file(&mut self) {
-        self.file_ended = false;
+        self.file = true;
     }
 
     /// Payload bytes of the client's packet, this frame of it included.
@@ -58,6 +62,12 @@ pub(super) enum Step {
     Next,
     /// It has to wait for an answer or for more bytes.
     Wait,
+}
+
+/// Nothing goes out behind this command before its answer: what the client sends next may be no
+/// command, or its meaning depends on the answer.
+fn stands_alone(command: Command) -> bool {
+    matches!(command.reply(), Reply::Authentication | Reply::Unknown)
 }
 
 /// A command at the beginning of the lane.
@@ -97,15 +107,19 @@ impl Conversation {
                     return Flow::Relay;
                 }
             }
+            if self.up.fence && !self.up.continues {
+                self.up.fence = false;
+                self.fence(up);
+            }
             let Some(header) = Header::read(up.pending()) else { return Flow::Relay };
             if self.is_too_long(header) {
                 self.refuse_statement(header);
                 return if self.event.is_some() { Flow::Stop } else { Flow::Relay };
             }
-            let data = self.client_sends_data();
+            let data = self.client_sends_data(header);
             if self.up.continues || data {
                 // An empty packet ends a file, unless it ends a packet of 16 MiB.
-                self.up.file_ended = header.len == 0 && !self.up.continues && self.sends_file();
+                self.up.file &= header.len > 0 || self.up.continues;
                 match data {
                     true => self.count.data(up.pending_mut()),
                     false => self.count.more(up.pending_mut()),
@@ -139,15 +153,11 @@ impl Conversation {
         }
     }
 
-    /// The client's packets are no commands: a file, or an answer to an authentication request.
-    pub(super) fn client_sends_data(&self) -> bool {
-        let asked = |ask: &Ask| matches!(ask, Ask::Client { what: What::ChangeUser { .. }, .. });
-        self.sends_file() && !self.up.file_ended
-            || self.expected.front().is_some_and(|front| asked(&front.context))
-    }
-
-    fn sends_file(&self) -> bool {
-        self.response.is_some_and(|response| response.is_infile())
+    /// The client's packets are no commands: a file, or an answer to an authentication request,
+    /// which is never the first packet of its exchange.
+    pub(super) fn client_sends_data(&self, header: Header) -> bool {
+        let asked = |front: &Expected<Ask>| front.command == Command::CHANGE_USER;
+        self.up.file || header.seq > 0 && self.expected.front().is_some_and(asked)
     }
 
     /// Lets a whole frame pass without a look.
@@ -159,19 +169,14 @@ impl Conversation {
 
     fn request(&mut self, header: Header, up: &mut Lane) -> Step {
         let pending = up.pending();
-        if header.len == 0 {
-            if self.waits_for_ours() {
-                return Step::Wait;
-            }
-            // No command at all. The server has its own answer to it.
-            self.up.skip = header.frame_len();
-            self.bare = true;
-            return Step::Next;
-        }
-        if pending.len() == HEADER_LEN || self.expected.is_full() {
+        let command = match (header.len, pending.get(HEADER_LEN)) {
+            (0, _) => Command::SLEEP,
+            (_, Some(first)) => Command(*first),
+            (_, None) => return Step::Wait,
+        };
+        if self.expected.is_full() {
             return Step::Wait;
         }
-        let command = Command(pending[HEADER_LEN]);
         let whole = pending.len() >= header.frame_len() && !header.continues();
         let request = Request { command, frame_len: header.frame_len(), whole };
         if !whole && request.frame_len <= self.whole_max() && !header.continues() {
@@ -181,12 +186,7 @@ impl Conversation {
         if pending.len() < request.frame_len.min(WHOLE_MAX) {
             return Step::Wait;
         }
-        if self.must_wait() {
-            return Step::Wait;
-        }
-        // What can't be followed must not take our own answers along.
-        let blind = command.reply() == Reply::Unknown || command == Command::STMT_SEND_LONG_DATA;
-        if blind && self.waits_for_ours() {
+        if !self.expected.is_empty() && (self.must_wait() || stands_alone(command)) {
             return Step::Wait;
         }
         match command {
@@ -200,13 +200,14 @@ impl Conversation {
         }
     }
 
-    /// An answer must be complete before anything else goes out.
+    /// The answers under way must be complete before anything else goes out.
     fn must_wait(&self) -> bool {
         let strict = |txn: &super::Txn| {
             let acts = txn.guarded && !txn.plan.observe_only;
             acts || self.is_surrounded() || !txn.open || txn.ending || txn.probed.is_some()
         };
-        !self.expected.is_empty() && self.txn.as_ref().is_some_and(|txn| strict(txn))
+        let behind = self.expected.back().is_some_and(|last| stands_alone(last.command));
+        behind || self.txn.as_ref().is_some_and(|txn| strict(txn))
     }
 
     fn other(&mut self, request: Request, up: &mut Lane) -> Step {
@@ -259,17 +260,8 @@ impl Conversation {
     pub(super) fn send(&mut self, request: Request, what: What, tag: usize, up: &mut Lane) {
         self.up.asked = false;
         match request.command.reply() {
-            Reply::Nothing => {}
-            Reply::Unknown => {
-                self.lose("a command whose reply has no known end", up);
-                return;
-            }
-            _ => {
-                let sent = self.deps.clock.now();
-                self.limit.heard(sent);
-                self.up.asked = true;
-                self.expected.push(request.command, Ask::Client { what, sent, tag });
-            }
+            Reply::Nothing | Reply::Complaint => {}
+            _ => self.expect(request.command, what, tag),
         }
         if let Some(header) = Header::read(up.pending()) {
             self.count.command(header.seq);
@@ -278,6 +270,14 @@ impl Conversation {
         let len = self.up.skip.min(up.pending().len());
         up.release(len);
         self.up.skip -= len;
+    }
+
+    /// Expects the reply to a command of the client.
+    pub(super) fn expect(&mut self, command: Command, what: What, tag: usize) {
+        let sent = self.deps.clock.now();
+        self.limit.heard(sent);
+        self.up.asked = true;
+        self.expected.push(command, Ask::Client { what, sent, tag });
     }
 
     /// The statement id of a COM_STMT_*.

@@ -5,6 +5,9 @@
 pub enum Reply {
     /// An authentication exchange that ends with OK or ERR.
     Authentication,
+    /// Nothing, or one ERR: TiDB answers long data that it can't take, where MySQL keeps the error
+    /// for the execution (TiDB `server.handleStmtSendLongData`).
+    Complaint,
     /// Rows of a cursor up to their terminator.
     Fetch,
     /// Column definitions without a count, up to EOF.
@@ -19,7 +22,8 @@ pub enum Reply {
     Single,
     /// One packet of plain text.
     Text,
-    /// A stream that never ends, or a command that txguard doesn't know: no way to tell.
+    /// A stream without an end (a binlog), or a command that txguard doesn't know. A server
+    /// refuses it with one ERR; of anything else the end can't be told.
     Unknown,
 }
 
@@ -28,6 +32,8 @@ pub enum Reply {
 pub struct Command(pub u8);
 
 impl Command {
+    /// No command: an empty packet counts as one (MariaDB `do_command`).
+    pub const SLEEP: Self = Self(0x00);
     /// The client says good-bye.
     pub const QUIT: Self = Self(0x01);
     /// Changes the schema in use.
@@ -36,8 +42,14 @@ impl Command {
     pub const QUERY: Self = Self(0x03);
     /// Column definitions of a table.
     pub const FIELD_LIST: Self = Self(0x04);
+    /// Creates a schema; servers of today refuse it.
+    pub const CREATE_DB: Self = Self(0x05);
+    /// Drops a schema; servers of today refuse it.
+    pub const DROP_DB: Self = Self(0x06);
     /// Various caches are flushed.
     pub const REFRESH: Self = Self(0x07);
+    /// Stops the server.
+    pub const SHUTDOWN: Self = Self(0x08);
     /// One line of text about the server.
     pub const STATISTICS: Self = Self(0x09);
     /// `SHOW PROCESSLIST` in another dress.
@@ -50,11 +62,13 @@ impl Command {
     pub const PING: Self = Self(0x0E);
     /// A new login on the same connection.
     pub const CHANGE_USER: Self = Self(0x11);
+    /// A replica introduces itself.
+    pub const REGISTER_SLAVE: Self = Self(0x15);
     /// Prepares a statement.
     pub const STMT_PREPARE: Self = Self(0x16);
     /// Executes a prepared statement.
     pub const STMT_EXECUTE: Self = Self(0x17);
-    /// Sends a piece of a parameter; no reply.
+    /// Sends a piece of a parameter; the reply is nothing or a complaint.
     pub const STMT_SEND_LONG_DATA: Self = Self(0x18);
     /// Drops a prepared statement; no reply.
     pub const STMT_CLOSE: Self = Self(0x19);
@@ -80,10 +94,15 @@ impl Command {
             Self::STMT_FETCH => Reply::Fetch,
             Self::FIELD_LIST => Reply::FieldList,
             Self::STATISTICS => Reply::Text,
-            Self::QUIT | Self::STMT_CLOSE | Self::STMT_SEND_LONG_DATA => Reply::Nothing,
+            Self::QUIT | Self::STMT_CLOSE => Reply::Nothing,
+            Self::STMT_SEND_LONG_DATA => Reply::Complaint,
             Self::CHANGE_USER => Reply::Authentication,
             Self::INIT_DB
+            | Self::CREATE_DB
+            | Self::DROP_DB
             | Self::REFRESH
+            | Self::SHUTDOWN
+            | Self::REGISTER_SLAVE
             | Self::PROCESS_KILL
             | Self::DEBUG
             | Self::PING

@@ -47,6 +47,13 @@ impl<C> Expectations<C> {
         self.queue.front()
     }
 
+    /// The reply that comes last.
+    #[inline]
+    #[must_use]
+    pub fn back(&self) -> Option<&Expected<C>> {
+        self.queue.back()
+    }
+
     /// All of them, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Expected<C>> {
         self.queue.iter()

@@ -98,20 +98,13 @@ pub struct Response {
 }
 
 impl Response {
-    /// Starts with the first packet of a reply. [`Reply::Nothing`] and [`Reply::Unknown`] have no
-    /// packets that could be tracked and must not come here.
+    /// Starts with the first packet of a reply. [`Reply::Nothing`] has none and must not come here.
     #[must_use]
     pub fn new(reply: Reply, capabilities: Capabilities) -> Self {
-        debug_assert!(!matches!(reply, Reply::Nothing | Reply::Unknown));
+        debug_assert!(!matches!(reply, Reply::Nothing));
         let state = if matches!(reply, Reply::Fetch) { State::Rows } else { State::First };
         let deprecate_eof = capabilities.has(Capabilities::DEPRECATE_EOF);
         Self { reply, deprecate_eof, state, results: 0 }
-    }
-
-    /// The client is sending a file and the backend waits for its end.
-    #[must_use]
-    pub fn is_infile(&self) -> bool {
-        self.state == State::Infile
     }
 
     /// What the next packet is, from its payload length and first byte (0 if it is empty).
@@ -172,7 +165,8 @@ impl Response {
                 0x00 => Kind::Ok,
                 _ => Kind::Authentication,
             }),
-            Reply::Fetch | Reply::Nothing | Reply::Unknown => {
+            Reply::Unknown => Err(Malformed("a command whose reply has no known end")),
+            Reply::Complaint | Reply::Fetch | Reply::Nothing => {
                 Err(Malformed("no reply was expected"))
             }
         }
@@ -361,9 +355,16 @@ mod tests {
         let mut response = Response::new(Reply::Results, OLD);
         let kind = response.classify(4, 0xFB).expect("infile");
         assert!(!response.advance(kind, b"\xFBfoo").expect("infile").ends);
-        assert!(response.is_infile());
         let kind = response.classify(OK.len(), 0).expect("ok");
         assert!(response.advance(kind, OK).expect("ok").ends);
+    }
+
+    #[test]
+    fn of_an_unknown_command_only_a_refusal_is_understood() {
+        assert_eq!(run(Reply::Unknown, OLD, &[ERR]), [Kind::Err]);
+        for first in [0x00, 0x01, 0xFB, 0xFE] {
+            assert!(Response::new(Reply::Unknown, OLD).classify(7, first).is_err());
+        }
     }
 
     #[test]

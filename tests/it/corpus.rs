@@ -24,6 +24,10 @@ pub(crate) enum Step {
     Varying(u8, &'static [u8], Shape),
     /// COM_QUERY that asks for a file, and the file; `None` refuses.
     File(&'static str, Option<&'static [u8]>),
+    /// The same with a file that is too long to be written down.
+    BigFile(&'static str, fn() -> Vec<u8>),
+    /// The same with a file of this length that is sent as one packet.
+    OnePacket(&'static str, usize),
     /// COM_STMT_PREPARE; statements are numbered from 0 in this order.
     Prepare(&'static str),
     /// COM_STMT_EXECUTE with types.
@@ -74,30 +78,24 @@ pub(crate) struct Dialogue {
     pub(crate) name: &'static str,
     pub(crate) on: On,
     pub(crate) steps: &'static [Step],
-    /// txguard can't know where an answer ends, and must say so and go on relaying.
-    pub(crate) loses: bool,
     /// Takes seconds: at gate size it runs with one set of client flags and two policies.
     pub(crate) heavy: bool,
 }
 
 const fn both(name: &'static str, steps: &'static [Step]) -> Dialogue {
-    Dialogue { name, on: On::Both, steps, loses: false, heavy: false }
+    Dialogue { name, on: On::Both, steps, heavy: false }
 }
 
 const fn tidb(name: &'static str, steps: &'static [Step]) -> Dialogue {
-    Dialogue { name, on: On::TiDb, steps, loses: false, heavy: false }
+    Dialogue { name, on: On::TiDb, steps, heavy: false }
 }
 
 const fn mariadb(name: &'static str, steps: &'static [Step]) -> Dialogue {
-    Dialogue { name, on: On::MariaDb, steps, loses: false, heavy: false }
+    Dialogue { name, on: On::MariaDb, steps, heavy: false }
 }
 
 const fn heavy(dialogue: Dialogue) -> Dialogue {
     Dialogue { heavy: true, ..dialogue }
-}
-
-const fn losing(dialogue: Dialogue) -> Dialogue {
-    Dialogue { loses: true, ..dialogue }
 }
 
 /// Tables that dialogues find; `kv` is for writing, and empty at the beginning.
@@ -141,8 +139,8 @@ pub(crate) const MARIADB_TABLES: &[&str] = &[
 
 use Param::{Big, Blob, Double, Float, Int, Long, Null, Sent, Span, Text, Time, Tiny, Unsigned};
 use Step::{
-    ChangeUser, Close, Command, Cursor, Execute, ExecuteAgain, Fetch, File, LongData, Made,
-    Pipeline, Prepare, Query, Reset, Varying,
+    BigFile, ChangeUser, Close, Command, Cursor, Execute, ExecuteAgain, Fetch, File, LongData,
+    Made, OnePacket, Pipeline, Prepare, Query, Reset, Varying,
 };
 
 /// Also gives the diagnostics functions a value that is not of the connection before (MariaDB).
@@ -536,20 +534,24 @@ pub(crate) const CORPUS: &[Dialogue] = &[
             Query("SELECT * FROM kv ORDER BY id"),
         ],
     ),
-    losing(tidb(
+    tidb(
         "long data for a statement that is not there",
         &[
             Command(com::STMT_SEND_LONG_DATA, &[99, 0, 0, 0, 0, 0, b'x'], Shape::Single),
+            Query("BEGIN"),
             Query("SELECT 1"),
+            Command(com::STMT_SEND_LONG_DATA, &[99, 0, 0, 0, 0, 0, b'x'], Shape::Single),
+            Command(com::STMT_SEND_LONG_DATA, &[99], Shape::Single),
+            Query("COMMIT"),
         ],
-    )),
-    losing(mariadb(
+    ),
+    mariadb(
         "long data for a statement that is not there",
         &[
             Command(com::STMT_SEND_LONG_DATA, &[99, 0, 0, 0, 0, 0, b'x'], Shape::Nothing),
             Query("SELECT 1"),
         ],
-    )),
+    ),
     both(
         "cursors",
         &[
@@ -704,28 +706,132 @@ pub(crate) const CORPUS: &[Dialogue] = &[
             Query("SELECT * FROM kv"),
         ],
     ),
-    losing(tidb(
+    both(
         "commands that the server doesn't know",
         &[
-            Command(0x1D, b"", Shape::Single),
-            Query("SELECT 1"),
+            KV_IS_EMPTY,
+            Pipeline(REFUSED),
             Query("BEGIN"),
-            Query("SELECT 2"),
-            Command(0x20, b"x", Shape::Single),
+            Query("INSERT INTO kv VALUES (1, 1, '')"),
+            Pipeline(REFUSED),
             Query("COMMIT"),
+            Query("BEGIN"),
+            Query("SELECT * FROM kv"),
+            Command(0x20, b"x", Shape::Single),
+            Query("UPDATE kv SET v = 2"),
+            Query("COMMIT"),
+            Query("SELECT * FROM kv"),
         ],
-    )),
-    losing(mariadb(
-        "commands that the server doesn't know",
+    ),
+    tidb(
+        "commands that TiDB doesn't know",
         &[
-            Command(0x1E, b"", Shape::Single),
-            Query("SELECT 1"),
+            Command(com::PROCESS_INFO, b"", Shape::Single),
+            Command(com::PROCESS_KILL, &[1, 0, 0, 0], Shape::Single),
+            Command(com::DEBUG, b"", Shape::Single),
+            Command(com::REGISTER_SLAVE, &[0; 17], Shape::Single),
+            Command(com::BINLOG_DUMP, &[4, 0, 0, 0, 0, 0, 1, 0, 0, 0], Shape::Single),
+            Command(com::STMT_BULK_EXECUTE, &[1, 0, 0, 0, 128, 0], Shape::Single),
             Query("BEGIN"),
+            Pipeline(&[
+                Query("SELECT 1"),
+                Command(com::DEBUG, b"", Shape::Single),
+                Command(com::BINLOG_DUMP, &[4, 0, 0, 0, 0, 0, 1, 0, 0, 0], Shape::Single),
+                Query("SELECT 2"),
+            ]),
+            Query("COMMIT"),
+            Query("SELECT 1"),
+        ],
+    ),
+    mariadb(
+        "commands that only MariaDB knows",
+        &[
+            Command(com::DEBUG, b"", Shape::Single),
+            // No such connection.
+            Command(com::PROCESS_KILL, &[0xFE, 0xFF, 0xFF, 0x7F], Shape::Single),
+            Command(com::PROCESS_KILL, &[1], Shape::Single),
+            // No binlog is written.
+            Command(com::REGISTER_SLAVE, &[0; 18], Shape::Single),
+            Command(com::STMT_BULK_EXECUTE, &[9, 0, 0, 0, 128, 0], Shape::Results),
+            Query("BEGIN"),
+            Command(com::DEBUG, b"", Shape::Single),
+            Pipeline(&[
+                Query("SELECT 1"),
+                Command(com::DEBUG, b"", Shape::Single),
+                Query("SELECT 2"),
+            ]),
+            Query("COMMIT"),
+            Query("SELECT 1"),
+        ],
+    ),
+    both(
+        "options are switched",
+        &[
+            Command(com::SET_OPTION, &[1, 0], Shape::Single),
+            Query("SELECT 1; SELECT 2"),
+            Command(com::SET_OPTION, &[0, 0], Shape::Single),
+            Command(com::SET_OPTION, &[7, 0], Shape::Single),
+            Command(com::SET_OPTION, &[1], Shape::Single),
+            Query("BEGIN"),
+            Pipeline(&[
+                Command(com::SET_OPTION, &[1, 0], Shape::Single),
+                Query("SELECT 3"),
+                Command(com::RESET_CONNECTION, b"", Shape::Single),
+                Query("SELECT 4"),
+            ]),
+        ],
+    ),
+    both(
+        "what is sent behind a change of user",
+        &[
+            KV_IS_EMPTY,
+            Query("BEGIN"),
+            Pipeline(&[
+                Query("INSERT INTO kv VALUES (1, 1, '')"),
+                Command(com::RESET_CONNECTION, b"", Shape::Single),
+                Query("BEGIN"),
+                Query("INSERT INTO kv VALUES (2, 2, '')"),
+                Query("COMMIT"),
+                Query("SELECT * FROM kv"),
+            ]),
+            ChangeUser { into_schema: true },
+            Query("BEGIN"),
+            Query("INSERT INTO kv VALUES (3, 3, '')"),
+            Query("ROLLBACK"),
+            Query("SELECT * FROM kv"),
+        ],
+    ),
+    both(
+        "long data that the server can't take",
+        &[
+            KV_IS_EMPTY,
+            Prepare("SELECT LENGTH(?)"),
+            // TiDB answers each of these, and the client takes it for the next command's.
+            LongData(5, 0, b'x', 10),
+            Query("SELECT 1"),
             Query("SELECT 2"),
-            Command(0x20, b"x", Shape::Single),
+            LongData(0, 7, b'x', 10),
+            LongData(5, 0, b'x', 100_000),
+            Query("BEGIN"),
+            Query("INSERT INTO kv VALUES (1, 1, '')"),
+            LongData(5, 0, b'x', 10),
+            Query("COMMIT"),
+            Query("SELECT 3"),
+            Pipeline(&[
+                Query("SELECT 4"),
+                LongData(5, 0, b'x', 10),
+                LongData(5, 0, b'x', 10),
+                Query("SELECT 5"),
+                LongData(0, 0, b'x', 10),
+            ]),
+            Execute(0, &[Sent]),
+            Close(0),
+            LongData(0, 0, b'x', 10),
+            Query("SELECT * FROM kv"),
+            Query("BEGIN"),
             Query("COMMIT"),
         ],
-    )),
+    ),
     // ----------------------------------------------------------------------------- big packets
     heavy(both(
         "a row of more than 16 MiB",
@@ -851,6 +957,64 @@ pub(crate) const CORPUS: &[Dialogue] = &[
             Query("SELECT 1"),
         ],
     ),
+    both(
+        "a file with nothing in it",
+        &[
+            KV_IS_EMPTY,
+            File("LOAD DATA LOCAL INFILE 'any' INTO TABLE kv", Some(b"")),
+            DIAGNOSTICS,
+            Query("SELECT COUNT(*) FROM kv"),
+        ],
+    ),
+    both(
+        "a file that the server finds wrong in the middle",
+        &[
+            KV_IS_EMPTY,
+            Made(|| "INSERT INTO kv VALUES (3, 3, '')".to_owned()),
+            Query("SET sql_mode = 'STRICT_ALL_TABLES'"),
+            BigFile("LOAD DATA LOCAL INFILE 'any' INTO TABLE kv FIELDS TERMINATED BY ','", || {
+                lines(5000, 3000)
+            }),
+            Query("SELECT COUNT(*) FROM kv"),
+            Query("BEGIN"),
+            BigFile("LOAD DATA LOCAL INFILE 'any' INTO TABLE kv FIELDS TERMINATED BY ','", || {
+                lines(5000, 10)
+            }),
+            Query("SELECT COUNT(*) FROM kv"),
+            Query("COMMIT"),
+            Query("SELECT COUNT(*) FROM kv"),
+        ],
+    ),
+    both(
+        "a file in a transaction, and statements around it",
+        &[
+            KV_IS_EMPTY,
+            Query("BEGIN"),
+            Query("INSERT INTO kv VALUES (90000, 1, '')"),
+            BigFile("LOAD DATA LOCAL INFILE 'any' INTO TABLE kv FIELDS TERMINATED BY ','", || {
+                lines(3000, usize::MAX)
+            }),
+            Query("UPDATE kv SET v = v + 1 WHERE id = 90000"),
+            Query("COMMIT"),
+            Query("SELECT COUNT(*), SUM(v) FROM kv"),
+            Query("BEGIN"),
+            File("LOAD DATA LOCAL INFILE 'any' INTO TABLE kv", None),
+            Query("COMMIT"),
+            File("LOAD DATA LOCAL INFILE 'any' INTO TABLE kv; SELECT 5", Some(b"")),
+            Query("DELETE FROM kv"),
+        ],
+    ),
+    heavy(both(
+        "a file with a packet of more than 16 MiB",
+        &[
+            KV_IS_EMPTY,
+            OnePacket("LOAD DATA LOCAL INFILE 'any' INTO TABLE kv (id, @rest)", 17_000_000),
+            Query("SELECT COUNT(*) FROM kv"),
+            // Exactly one frame, and an empty one behind that is not the end.
+            OnePacket("LOAD DATA LOCAL INFILE 'any' INTO TABLE kv (id, @rest)", 0xFF_FFFF),
+            Query("SELECT COUNT(*) FROM kv"),
+        ],
+    )),
     // ---------------------------------------------------------------------------- transactions
     both(
         "a transaction commits",
@@ -1259,6 +1423,34 @@ pub(crate) const CORPUS: &[Dialogue] = &[
         ],
     ),
 ];
+
+/// What both servers refuse, one command behind the other.
+const REFUSED: &[Step] = &[
+    Command(0x00, b"", Shape::Single),
+    Command(0x05, b"made_by_command", Shape::Single),
+    Command(0x06, b"made_by_command", Shape::Single),
+    Command(0x0B, b"", Shape::Single),
+    Command(0x0F, b"", Shape::Single),
+    Command(0x10, b"x", Shape::Single),
+    Command(0x13, b"xy", Shape::Single),
+    Command(0x14, b"", Shape::Single),
+    Command(0x1D, b"", Shape::Single),
+    Command(0x1E, &[0; 20], Shape::Single),
+    Command(0x20, b"x", Shape::Single),
+    Command(0x50, b"x", Shape::Single),
+    Command(0xF0, b"", Shape::Single),
+    Query("SELECT 1"),
+    Command(0xFF, b"", Shape::Single),
+];
+
+/// So many lines of a file for `kv`; the one at `wrong` is not a number.
+fn lines(count: usize, wrong: usize) -> Vec<u8> {
+    let line = |n: usize| match n == wrong {
+        true => "x,y,z\n".to_owned(),
+        false => format!("{},{n},line {n}\n", n + 1000),
+    };
+    (0..count).map(line).collect::<String>().into_bytes()
+}
 
 /// A statement of this length with a long comment, which TiDB reads faster than a long text.
 fn commented(len: usize) -> String {

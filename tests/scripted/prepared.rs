@@ -263,18 +263,84 @@ async fn long_data_of_many_kib_passes_in_any_pieces() {
     }
 }
 
+/// Long data that a server can't take: no such statement, no such parameter, cut off.
+fn wrong_long_data(bytes: usize) -> [Vec<u8>; 3] {
+    let piece = vec![7; bytes];
+    [
+        [&about(Command::STMT_SEND_LONG_DATA, 9)[..], &[0, 0], &piece].concat(),
+        [&about(Command::STMT_SEND_LONG_DATA, 1)[..], &[1, 0], &piece].concat(),
+        vec![Command::STMT_SEND_LONG_DATA.0, 1],
+    ]
+}
+
+/// The server hears the COM_PING that tells whether long data has an answer.
+async fn fence(talk: &mut Talk) {
+    talk.server.expect(&[Command::PING.0]).await;
+}
+
 #[tokio::test(start_paused = true)]
-async fn long_data_for_an_unknown_statement_is_relayed_without_looking() {
-    // TiDB answers it, MySQL does not: no way to tell what comes.
-    let data = [&about(Command::STMT_SEND_LONG_DATA, 9)[..], &[0, 0], b"some data"].concat();
+async fn tidb_may_complain_of_long_data_and_may_not() {
+    for (pipe, bytes) in [(5, 10), (64 << 10, 10), (100, 200_000), (1 << 20, 200_000)] {
+        for (complains, data) in
+            [true, false].into_iter().flat_map(|it| wrong_long_data(bytes).map(|data| (it, data)))
+        {
+            let mut talk = setup(RETRY).pipes(pipe, 1 << 20).open().await;
+            prepared(&mut talk).await;
+            talk.client.send(&data).await;
+            talk.server.expect(&data).await;
+            fence(&mut talk).await;
+            if complains {
+                talk.answer(&err(1105, "unknown")).await;
+            }
+            talk.server.reply(&ok(AUTO)).await;
+            talk.client.silent().await;
+            talk.guarded(1).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_complaint_and_what_was_sent_behind_it() {
+    // The client takes the complaint for the answer to its execution, as it does without a proxy.
+    let [data, ..] = wrong_long_data(10);
     let mut talk = open(RETRY).await;
-    talk.client.send(&data).await;
-    talk.server.expect(&data).await;
-    talk.server.reply(&err(1105, "unknown")).await;
-    talk.client.expect(&err(1105, "unknown")).await;
-    talk.transfer().await;
-    talk.sql("COMMIT", &conflict(1)).await;
-    talk.usable().await;
+    prepared(&mut talk).await;
+    talk.sql("BEGIN", &ok(TX)).await;
+    talk.client.send_all(&[query("SELECT 1"), data.clone(), data.clone(), execute(9)]).await;
+    talk.server.expect(&query("SELECT 1")).await;
+    // Whether it is known is not known before.
+    talk.server.silent().await;
+    talk.answer(&rows(&["1"], TX)).await;
+    for _ in 0..2 {
+        talk.server.expect(&data).await;
+        fence(&mut talk).await;
+        talk.answer(&err(1105, "unknown")).await;
+        talk.server.reply(&ok(TX)).await;
+    }
+    talk.server.expect(&execute(9)).await;
+    talk.answer(&err(1243, "unknown")).await;
+    talk.sql("COMMIT", &ok(AUTO)).await;
+    assert_eq!((talk.outcomes(), talk.unguarded()), ([1, 0, 0, 0, 0], vec!["long_data".into()]));
+    // It was never prepared: what it did to the session isn't known.
+    talk.sql("BEGIN", &ok(TX)).await;
+    talk.sql("COMMIT", &ok(AUTO)).await;
+    talk.guarded(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_tidb_is_asked_whether_it_complains() {
+    for data in wrong_long_data(10) {
+        let mut setup = setup(RETRY);
+        setup.version = "11.4.2-MariaDB";
+        let mut talk = setup.open().await;
+        prepared(&mut talk).await;
+        talk.client.send(&data).await;
+        talk.server.expect(&data).await;
+        talk.server.silent().await;
+        talk.transfer().await;
+        talk.sql("COMMIT", &ok(AUTO)).await;
+        assert_eq!((talk.outcomes(), talk.unguarded()), ([1, 0, 0, 0, 0], vec![]));
+    }
 }
 
 #[tokio::test(start_paused = true)]

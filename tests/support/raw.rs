@@ -45,8 +45,13 @@ pub(crate) mod com {
     pub(crate) const QUERY: u8 = 0x03;
     pub(crate) const FIELD_LIST: u8 = 0x04;
     pub(crate) const STATISTICS: u8 = 0x09;
+    pub(crate) const PROCESS_INFO: u8 = 0x0A;
+    pub(crate) const PROCESS_KILL: u8 = 0x0C;
+    pub(crate) const DEBUG: u8 = 0x0D;
     pub(crate) const PING: u8 = 0x0E;
     pub(crate) const CHANGE_USER: u8 = 0x11;
+    pub(crate) const BINLOG_DUMP: u8 = 0x12;
+    pub(crate) const REGISTER_SLAVE: u8 = 0x15;
     pub(crate) const STMT_PREPARE: u8 = 0x16;
     pub(crate) const STMT_EXECUTE: u8 = 0x17;
     pub(crate) const STMT_SEND_LONG_DATA: u8 = 0x18;
@@ -55,6 +60,7 @@ pub(crate) mod com {
     pub(crate) const SET_OPTION: u8 = 0x1B;
     pub(crate) const STMT_FETCH: u8 = 0x1C;
     pub(crate) const RESET_CONNECTION: u8 = 0x1F;
+    pub(crate) const STMT_BULK_EXECUTE: u8 = 0xFA;
 }
 
 /// A logical packet, and the sequence ids of its frames.
@@ -117,6 +123,14 @@ impl Answer {
     pub(crate) fn status(&self) -> Option<u16> {
         self.packets.last().and_then(|last| status(&last.payload))
     }
+}
+
+/// A file for LOCAL INFILE.
+#[derive(Debug, Clone)]
+pub(crate) struct Upload {
+    pub(crate) bytes: Vec<u8>,
+    /// It is sent in packets of this length.
+    pub(crate) packet: usize,
 }
 
 /// A connection of single packets.
@@ -211,8 +225,9 @@ impl Raw {
     }
 
     /// The next answer; a LOCAL INFILE request gets this file, or none.
-    pub(crate) async fn answer_with_file(&mut self, shape: Shape, file: Option<&[u8]>) -> Answer {
+    pub(crate) async fn answer_with_file(&mut self, shape: Shape, file: Option<Upload>) -> Answer {
         let mut answer = Answer::default();
+        let file = file.as_ref();
         let done = soon("an answer", self.read_answer(shape, file, &mut answer.packets)).await;
         answer.closed = done.is_err();
         answer
@@ -267,7 +282,7 @@ impl Raw {
     async fn read_answer(
         &mut self,
         shape: Shape,
-        file: Option<&[u8]>,
+        file: Option<&Upload>,
         packets: &mut Vec<Packet>,
     ) -> io::Result<()> {
         match shape {
@@ -300,7 +315,7 @@ impl Raw {
 
     async fn read_results(
         &mut self,
-        file: Option<&[u8]>,
+        file: Option<&Upload>,
         packets: &mut Vec<Packet>,
     ) -> io::Result<()> {
         const MORE: u16 = 8;
@@ -376,11 +391,12 @@ impl Raw {
         Ok(())
     }
 
-    async fn send_file(&mut self, first_seq: u8, file: Option<&[u8]>) -> io::Result<()> {
+    async fn send_file(&mut self, first_seq: u8, file: Option<&Upload>) -> io::Result<()> {
         let mut seq = first_seq;
-        for chunk in file.unwrap_or_default().chunks(1000) {
-            self.send(seq, chunk).await?;
-            seq = seq.wrapping_add(1);
+        for packet in file.iter().flat_map(|file| file.bytes.chunks(file.packet.max(1))) {
+            self.send(seq, packet).await?;
+            // As many frames as it took.
+            seq = seq.wrapping_add((packet.len() / FRAME_MAX) as u8 + 1);
         }
         self.send(seq, &[]).await
     }

@@ -38,6 +38,13 @@ pub fn statement_id(payload: &[u8]) -> Result<u32, Malformed> {
     reader.u32()
 }
 
+/// The statement id and the parameter's number of a COM_STMT_SEND_LONG_DATA.
+pub fn long_data(payload: &[u8]) -> Result<(u32, u16), Malformed> {
+    let mut reader = Reader::new(payload);
+    reader.u8()?;
+    Ok((reader.u32()?, reader.u16()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
