@@ -15,6 +15,7 @@
 //! | 9 | `app` | the only constructor of concrete types, the accept loop, the command line |
 //! | 8 | `control` | HTTP: metrics and health |
 //! | 7 | `session` | one client: the step loop, one file per verb |
+//! | 5 | `store` | txguard's own account at the backends |
 //! | 4 | `txn` *pure* | phase, journal, fingerprint, guard, replay rule |
 //! | 3 | `policy` *pure* | policy rules compiled to a plan |
 //! | 3 | `net` | the relay (the hot path), backend connections, the listener |
@@ -25,8 +26,8 @@
 //! | 2 | `tso` *pure* | timestamps and the local oracle |
 //! | 1 | `base` | identifiers, the error table, clock, tasks, configuration, metrics |
 //!
-//! Floors 5 and 6 (durable state in tables of the backend, coordination of what outlives a
-//! client) have their place kept between `txn` and `session`.
+//! Floor 6 (coordination of what outlives a client) has its place kept between `store` and
+//! `session`.
 //!
 //! # Life of a statement
 //!
@@ -70,6 +71,9 @@ pub mod policy;
 
 // Floor 4
 pub mod txn;
+
+// Floor 5
+pub mod store;
 
 // Floor 7
 pub mod session;

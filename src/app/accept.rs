@@ -12,7 +12,7 @@ use crate::base::error::Own;
 use crate::base::metrics::Side;
 use crate::base::tasks::Tasks;
 use crate::net::backend;
-use crate::session::{self, Deps, End, Ends, Session, Terms};
+use crate::session::{self, Deps, End, Session, Terms};
 
 use super::watch::BackendWatch;
 
@@ -78,11 +78,12 @@ async fn serve(
         tracing::debug!(peer, %error, "client left before it was served");
         return;
     }
-    let (backend, host) = match backend::connect(&watch.backends, watch.connect_timeout).await {
+    let backend = match backend::connect(&watch.backends, watch.connect_timeout).await {
         Ok(connected) => {
             watch.down(&connected.failed);
             watch.up(connected.place);
-            (connected.stream, &watch.hosts[connected.place])
+            let address = watch.backends[connected.place].as_str().into();
+            session::Backend { stream: connected.stream, address }
         }
         Err(error) => {
             tracing::error!(peer, %error, "client turned away");
@@ -92,7 +93,7 @@ async fn serve(
         }
     };
     let open = deps.metrics.connection(Side::Backend);
-    match Session::login(Ends { client, backend, host }, deps, terms).await {
+    match Session::login(client, backend, deps, terms).await {
         Ok(session) => {
             let conn = session.connection_id();
             tracing::debug!(conn, peer, user = session.user(), "client logged in");

@@ -23,8 +23,9 @@ use crate::net::legs::Legs;
 use crate::net::listen::listen;
 use crate::net::tls::TlsError;
 use crate::policy::Snapshot;
-use crate::session::{Deps, Recorder, Terms};
+use crate::session::{Deps, Recorder, Registry, Terms};
 use crate::sql::Classifier;
+use crate::store::service::Service;
 use crate::tso::LocalOracle;
 use crate::txn::journal::Budget;
 use crate::txn::replay::{Rule, Verified};
@@ -101,6 +102,8 @@ impl App {
         let seed = random();
         let (publish, policies) = watch::channel(Arc::new(Snapshot::compile(config, 1)));
         let limits = &config.limits;
+        let (service, connect_timeout) =
+            (config.backend.service.clone(), config.backend.connect_timeout);
         let deps = Arc::new(Deps {
             clock: parts.clock,
             ids: TxnIds::new(random()),
@@ -112,15 +115,15 @@ impl App {
             journals: Budget::new(saturating(limits.journal_total)),
             seed,
             policies,
+            registry: Registry::default(),
+            service: service.map(|account| Service::new(account, connect_timeout)),
         });
         let tasks = Tasks::default();
         let backends: Arc<[String]> =
             config.backend.addresses.iter().map(ToString::to_string).collect();
         let readiness = Arc::new(Readiness::new(backends.iter().cloned()));
-        let hosts = config.backend.addresses.iter().map(|one| one.host().to_owned()).collect();
         let watch = Arc::new(BackendWatch {
             backends,
-            hosts,
             connect_timeout: config.backend.connect_timeout,
             readiness: readiness.clone(),
             metrics: deps.metrics.clone(),

@@ -20,8 +20,6 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Which backends can be reached.
 pub(super) struct BackendWatch {
     pub(super) backends: Arc<[String]>,
-    /// Their hosts, without the port.
-    pub(super) hosts: Arc<[String]>,
     pub(super) connect_timeout: Duration,
     pub(super) readiness: Arc<Readiness>,
     pub(super) metrics: Arc<Metrics>,

@@ -108,3 +108,32 @@
 //! parameter. Only then, and only to TiDB, a PING goes out behind it: an ERR before its OK is the
 //! complaint, and belongs where the server put it. Rejected: trusting that the ERR comes (a
 //! version that doesn't send it would shift every answer by one).
+//!
+//! # D-016 KILL is relayed unless that would be wrong (2026-11-22)
+//!
+//! Clients see their backend's own connection ids, and the server knows who may kill whom, so a
+//! KILL is relayed as it is: where the id was issued by the same backend, where nobody has it
+//! (somebody may be connected past txguard), and where no single number names the connection
+//! (`KILL USER`, `KILL QUERY ID`, an expression).
+//!
+//! Between two nodes of one TiDB cluster it is relayed too: with `enable-global-kill` (the default)
+//! an id holds the number of its node, and TiDB routes the KILL. Two ids with different numbers
+//! are of one cluster (backends are nodes of one database), as nodes that stand alone all have number 1 and ids without global kill have
+//! none (a node without it reaches such ids after a million connections; then its KILL does nothing,
+//! as it does without txguard). TiDB answers OK to a KILL of an id it doesn't know, so relaying in
+//! doubt would look like success.
+//!
+//! An id that only another backend has issued is killed there by the service account, in a
+//! connection of its own, and the answer is made by txguard or is that server's ERR. The account
+//! may do more than the client, so it kills only connections of the same user name, which is what
+//! the servers let a user do; for anyone else the answer is 1095. Rejected: a connection as the
+//! user (txguard has no password), ending our own session with the victim (what it runs would go
+//! on in the server until that notices). An id that several backends have issued is refused.
+//!
+//! # D-017 No KILL of ours to a TiDB v8.5.0 to v8.5.3 (2026-11-22)
+//!
+//! There a KILL or KILL QUERY of an idle connection with a written transaction can end the whole
+//! server (tidb#63956), and whether a connection is idle when the KILL arrives can't be known. For
+//! KILL CONNECTION txguard ends its own session with the victim: the server sees a closed connection
+//! and rolls back, though a statement may run on until it notices. KILL QUERY is refused. What a
+//! client says to its own backend is still relayed: without txguard it would arrive as well.

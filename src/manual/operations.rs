@@ -24,6 +24,20 @@
 //! - `txguard_log_dropped_total`: log lines that the writer could not keep up with. The log never
 //!   slows the relay.
 //!
+//! # KILL with several backends
+//!
+//! A client may land on another backend than the connection that it wants to kill. Nodes of one
+//! TiDB cluster route a KILL themselves. For other servers give txguard an account on each of
+//! them that may kill, and nothing else:
+//!
+//! ```sql
+//! CREATE USER 'txguard'@'%' IDENTIFIED BY '…';
+//! GRANT CONNECTION_ADMIN ON *.* TO 'txguard'@'%';    -- MariaDB: CONNECTION ADMIN
+//! ```
+//!
+//! and name it in `[backend] service_user`. It is used for connections of the user who asks, for
+//! one statement at a time. Without it such a KILL is answered by error 17010.
+//!
 //! # Log
 //!
 //! Lines go to standard error, as text or JSON. A transaction's record is a line of target

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use crate::base::config::{
-    BackendLeg, ClientLeg, Compression, Identity as Files, Network, ProxyHeader, TlsMode,
+    Address, BackendLeg, ClientLeg, Compression, Identity as Files, Network, ProxyHeader, TlsMode,
 };
 use crate::wire::compress::{Algorithm, ZSTD_LEVEL};
 use crate::wire::origin::Version;
@@ -114,12 +114,14 @@ impl BackendSide {
         })
     }
 
-    /// The name that the certificate of this host must be for.
+    /// The name that the certificate of the server at this HOST:PORT must be for.
     ///
     /// # Errors
     /// The host is neither a name nor an address.
-    pub fn name_of(&self, host: &str) -> Result<Name, TlsError> {
-        self.name.clone().map_or_else(|| Name::new(host), Ok)
+    pub fn name_of(&self, address: &str) -> Result<Name, TlsError> {
+        let host =
+            || address.parse::<Address>().map_or(address.to_owned(), |a| a.host().to_owned());
+        self.name.clone().map_or_else(|| Name::new(&host()), Ok)
     }
 }
 

@@ -107,9 +107,12 @@ impl Conversation {
         let doubted = self.txn.as_ref().is_some_and(|txn| txn.doubt.is_some());
         let outcome = match end {
             _ if committing || doubted => self.outcome_unless_gone(Outcome::Unknown),
-            End::BackendGone | End::ClientGone | End::Drained | End::Own(_) | End::Refused => {
-                Outcome::RolledBack
-            }
+            End::BackendGone
+            | End::ClientGone
+            | End::Drained
+            | End::Killed
+            | End::Own(_)
+            | End::Refused => Outcome::RolledBack,
         };
         let provisional = self.txn.as_ref().is_some_and(|txn| !txn.open);
         if provisional {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::base::config::TlsMode;
 use crate::base::error::Own;
@@ -41,6 +42,7 @@ use super::count::Count;
 use super::limit::Limit;
 use super::password::Passwords;
 use super::prepared::Statements;
+use super::registry::{Peer, dies_of_kill};
 use super::request::Position;
 use super::walk::Walk;
 use super::{Conversation, Deps, End, Terms};
@@ -51,7 +53,7 @@ const PACKET_MAX: usize = 64 << 10;
 /// Relays the login.
 pub(super) async fn login<C, B>(
     link: &mut Link<Stream<C>, Stream<B>>,
-    host: &str,
+    address: Arc<str>,
     deps: Arc<Deps>,
     terms: &Terms,
 ) -> Result<Conversation, End>
@@ -59,9 +61,10 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut login = Exchange { link, legs: &terms.legs, host, counts: Counts::default() };
+    let mut login =
+        Exchange { link, legs: &terms.legs, address: &address, counts: Counts::default() };
     let end = match timeout(terms.handshake_max, login.run()).await {
-        Ok(Ok(done)) => return Ok(conversation(link, done, deps, terms)),
+        Ok(Ok(done)) => return Ok(conversation(link, done, address, deps, terms)),
         Ok(Err(End::Own(own))) => login.refuse(own).await,
         Ok(Err(end)) => end,
         Err(_) => login.refuse(Own::HandshakeTimeout).await,
@@ -94,6 +97,7 @@ struct Done {
 fn conversation<C, B>(
     link: &Link<Stream<C>, Stream<B>>,
     done: Done,
+    address: Arc<str>,
     deps: Arc<Deps>,
     terms: &Terms,
 ) -> Conversation
@@ -105,7 +109,15 @@ where
     let mut policies = deps.policies.clone();
     let user_policies = policies.borrow_and_update().for_user(&who.user);
     let journal = Journal::new(terms.journal_bytes_max, deps.journals.clone());
+    let peer = Peer {
+        backend: address,
+        user: who.user.clone(),
+        is_tidb: hello.is_tidb,
+        is_fragile: hello.is_fragile,
+        end: CancellationToken::new(),
+    };
     Conversation {
+        registered: deps.registry.enter(hello.connection_id, peer),
         user_policies,
         policies,
         user: who.user,
@@ -152,6 +164,7 @@ struct Hello {
     capabilities: Capabilities,
     connection_id: u32,
     is_tidb: bool,
+    is_fragile: bool,
 }
 
 struct Who {
@@ -174,7 +187,8 @@ struct Counts {
 struct Exchange<'a, C, B> {
     link: &'a mut Link<Stream<C>, Stream<B>>,
     legs: &'a Legs,
-    host: &'a str,
+    /// HOST:PORT of the backend.
+    address: &'a str,
     counts: Counts,
 }
 
@@ -226,6 +240,7 @@ where
                 capabilities: greeting.capabilities,
                 connection_id: greeting.connection_id,
                 is_tidb: greeting.version.windows(4).any(|part| part == b"TiDB"),
+                is_fragile: dies_of_kill(greeting.version),
             })
         };
         let mut offers = Capabilities::COMPRESS | Capabilities::ZSTD;
@@ -275,7 +290,7 @@ where
             TlsMode::Disable => false,
             TlsMode::Prefer => offers_tls && self.link.client.is_tls(),
             TlsMode::Require | TlsMode::Verify if !offers_tls => {
-                tracing::warn!(host = self.host, "the backend does not offer TLS");
+                tracing::warn!(backend = self.address, "the backend does not offer TLS");
                 return Err(End::Own(Own::BackendTls));
             }
             TlsMode::Require | TlsMode::Verify => true,
@@ -295,10 +310,10 @@ where
             self.send_up(&login[..TLS_REQUEST_LEN]).await?;
             let BackendSide { tls, .. } = &self.legs.backend;
             let failed = |error: &dyn std::fmt::Display| {
-                tracing::warn!(host = self.host, %error, "no TLS with the backend");
+                tracing::warn!(backend = self.address, %error, "no TLS with the backend");
                 End::Own(Own::BackendTls)
             };
-            let name = self.legs.backend.name_of(self.host).map_err(|error| failed(&error))?;
+            let name = self.legs.backend.name_of(self.address).map_err(|error| failed(&error))?;
             self.link.backend.connect(tls, name).await.map_err(|error| failed(&error))?;
         }
         self.send_up(&login).await

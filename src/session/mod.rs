@@ -20,6 +20,7 @@
 //! | `begin`, `commit` | a transaction starts; a transaction ends |
 //! | `reply` | frames of the backend: whose, what do they say |
 //! | `capture` | exact timestamps around COMMIT |
+//! | `registry`, `kill` | live connections; KILL of one on another backend |
 //! | `inject` | statements of our own, and the tag |
 //! | `limit` | silence, and the length of statements |
 //! | `password` | which passwords may cross which leg |
@@ -33,11 +34,13 @@ mod commit;
 mod count;
 mod handshake;
 mod inject;
+mod kill;
 mod limit;
 mod password;
 mod prepared;
 mod query;
 mod record;
+mod registry;
 mod replay;
 mod reply;
 mod request;
@@ -61,6 +64,7 @@ use crate::net::relay::{Flow, Link, Stop, Tap};
 use crate::net::stream::Stream;
 use crate::policy::{Plan, Snapshot, UserPolicies};
 use crate::sql::{Classifier, Lexing};
+use crate::store::service::Service;
 use crate::tso::LocalOracle;
 use crate::txn::fingerprint::Fingerprint;
 use crate::txn::guard::{Guard, Unguarded};
@@ -75,10 +79,13 @@ use crate::wire::status::Status;
 
 use self::count::Count;
 pub use self::handshake::own_error;
+use self::kill::Errand;
 use self::limit::{Limit, until};
 use self::password::Passwords;
 use self::prepared::{Prepared, Statements};
 pub use self::record::Recorder;
+use self::registry::Registered;
+pub use self::registry::Registry;
 use self::request::Position;
 use self::walk::Walk;
 
@@ -104,6 +111,19 @@ pub struct Deps {
     pub seed: u64,
     /// The policies in force.
     pub policies: watch::Receiver<Arc<Snapshot>>,
+    /// Live connections.
+    pub registry: Registry,
+    /// txguard's own account, if it has one.
+    pub service: Option<Service>,
+}
+
+/// A connection to a backend on which nothing has been said.
+#[derive(Debug)]
+pub struct Backend<B> {
+    /// Its stream.
+    pub stream: B,
+    /// HOST:PORT, which tells backends apart.
+    pub address: Arc<str>,
 }
 
 /// What one connection is promised when it is accepted. A reload changes it for later ones only.
@@ -123,17 +143,6 @@ pub struct Terms {
     pub legs: Arc<Legs>,
 }
 
-/// The two ends of one connection, before anything is said.
-#[derive(Debug)]
-pub struct Ends<'a, C, B> {
-    /// The client's socket.
-    pub client: C,
-    /// The backend's socket.
-    pub backend: B,
-    /// The backend's host, without the port: whose certificate it has to show.
-    pub host: &'a str,
-}
-
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -143,6 +152,8 @@ pub enum End {
     ClientGone,
     /// A shutdown closed an idle session.
     Drained,
+    /// Another client's KILL.
+    Killed,
     /// txguard refused or gave up; the client was told.
     Own(Own),
     /// The backend refused the login; its answer was relayed.
@@ -158,6 +169,8 @@ enum Event {
     Drained,
     /// The client gets this error, with this sequence id, and is closed.
     Refused { own: Own, seq: u8 },
+    /// A KILL that the own backend can't carry out; it has no answer yet.
+    Kill(Errand),
 }
 
 /// A conflict whose error is held back.
@@ -275,6 +288,7 @@ struct Conversation {
     schema: Option<Box<str>>,
     capabilities: Capabilities,
     connection_id: u32,
+    registered: Registered,
     is_tidb: bool,
     status: Status,
     lexing: Lexing,
@@ -336,9 +350,14 @@ where
     /// error.
     ///
     /// Not cancel safe: a cancelled login closes both connections.
-    pub async fn login(ends: Ends<'_, C, B>, deps: Arc<Deps>, terms: &Terms) -> Result<Self, End> {
-        let mut link = Link::new(Stream::new(ends.client), Stream::new(ends.backend));
-        let talk = handshake::login(&mut link, ends.host, deps, terms).await?;
+    pub async fn login(
+        client: C,
+        backend: Backend<B>,
+        deps: Arc<Deps>,
+        terms: &Terms,
+    ) -> Result<Self, End> {
+        let mut link = Link::new(Stream::new(client), Stream::new(backend.stream));
+        let talk = handshake::login(&mut link, backend.address, deps, terms).await?;
         Ok(Self { link, talk })
     }
 
@@ -367,9 +386,11 @@ where
 
     async fn serve(&mut self, drain: &CancellationToken) -> End {
         let mut look = self.talk.next_look(self.talk.deps.clock.now());
+        let killed = self.talk.registered.end();
         loop {
             let stop = tokio::select! {
                 biased;
+                () = killed.cancelled() => return End::Killed,
                 () = drain.cancelled(), if !self.talk.draining => {
                     self.talk.draining = true;
                     if self.talk.is_idle() {
@@ -408,12 +429,17 @@ where
                         }
                     }
                     Some(Event::Refused { own, seq }) => return self.refuse(own, seq).await,
+                    Some(Event::Kill(errand)) => self.kill(errand).await,
                     Some(Event::Drained) => {
                         let _ = self.link.flush_down().await;
                         return End::Drained;
                     }
                     None => {}
                 },
+            }
+            if self.talk.draining && self.talk.is_idle() {
+                let _ = self.link.flush_down().await;
+                return End::Drained;
             }
         }
     }

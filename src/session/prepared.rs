@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::net::lane::Lane;
-use crate::sql::{self, Class, SetKind, Verb};
+use crate::sql::{self, Class, Kill, SetKind, Verb};
 use crate::txn::guard::{Execution, Unguarded};
 use crate::txn::journal::Role;
 use crate::wire::command::Command;
@@ -14,7 +14,7 @@ use crate::wire::frame::{HEADER_LEN, Header};
 use crate::wire::packet::execute::{Execute, long_data};
 use crate::wire::packet::prepare_ok::PrepareOk;
 
-use super::query::{may_commit, schema_name};
+use super::query::{KILL, may_commit, schema_name};
 use super::request::{Request, Step};
 use super::{Conversation, What};
 
@@ -27,6 +27,7 @@ pub(super) struct Prepared {
     changes_charset: bool,
     schema: Option<Box<str>>,
     may_hide_set: bool,
+    kill: Option<Kill>,
     params: u16,
     /// A parameter was sent in pieces and waits for the execution.
     long_data: bool,
@@ -68,6 +69,9 @@ impl Conversation {
             changes_charset,
             schema: (scan.verb == Verb::Use).then(|| schema_name(&text[scan.body..])),
             may_hide_set: scan.may_hide_set(),
+            kill: (scan.verb == Verb::Kill && !scan.multi && request.whole)
+                .then(|| sql::kill(text, &scan, self.lexing))
+                .flatten(),
             params: 0,
             long_data: false,
         };
@@ -93,6 +97,9 @@ impl Conversation {
         else {
             return self.execute_unknown(request, up);
         };
+        if let Some(errand) = prepared.kill.and_then(|kill| self.errand(kill)) {
+            return self.divert(request, errand, KILL, up);
+        }
         if self.closes.contains(&id) {
             // The client closed it, and the server would say so.
             self.unguard(Unguarded::PreparedOpen, up);

@@ -2,7 +2,7 @@
 
 use crate::net::lane::Lane;
 use crate::policy::Tag;
-use crate::sql::{self, Scan, SetKind, Verb};
+use crate::sql::{self, Reason, Scan, SetKind, Verb};
 use crate::txn::fingerprint::Fingerprint;
 use crate::txn::guard::Unguarded;
 use crate::txn::journal::Role;
@@ -10,10 +10,19 @@ use crate::txn::journal::Role;
 use super::request::{Request, Step};
 use super::{Conversation, Reads, What};
 
+/// Why a KILL isn't part of a guarded transaction.
+pub(super) const KILL: Unguarded = Unguarded::Statement(Reason::OtherStatement);
+
 impl Conversation {
     pub(super) fn query(&mut self, request: Request, up: &mut Lane) -> Step {
         let text = &request.payload(up)[1..];
         let scan = sql::scan(text, self.lexing);
+        if scan.verb == Verb::Kill && !scan.multi && request.whole {
+            let kill = sql::kill(text, &scan, self.lexing);
+            if let Some(errand) = kill.and_then(|kill| self.errand(kill)) {
+                return self.divert(request, errand, KILL, up);
+            }
+        }
         if self.txn.is_none() {
             return self.query_outside(request, scan, up);
         }

@@ -237,6 +237,7 @@ impl Conversation {
             }
             What::ChangeUser { user, schema, plain } => {
                 self.user = user.clone();
+                self.registered.rename(user);
                 self.schema = schema.clone();
                 self.user_policies = self.policies.borrow().for_user(&self.user);
                 self.session_reset();

@@ -97,7 +97,8 @@ impl Conversation {
                 return Flow::Relay;
             }
             if self.event.is_some() {
-                return Flow::Relay;
+                let free = self.expected.is_empty();
+                return if free { Flow::Stop } else { Flow::Relay };
             }
             if self.up.skip > 0 {
                 let len = self.up.skip.min(up.pending().len());
@@ -196,6 +197,7 @@ impl Conversation {
             Command::STMT_CLOSE => self.close(request, up),
             Command::STMT_SEND_LONG_DATA => self.long_data(request, up),
             Command::STMT_RESET => self.reset_statement(request, up),
+            Command::PROCESS_KILL => self.process_kill(request, up),
             _ => self.other(request, up),
         }
     }
@@ -210,7 +212,7 @@ impl Conversation {
         behind || self.txn.as_ref().is_some_and(|txn| strict(txn))
     }
 
-    fn other(&mut self, request: Request, up: &mut Lane) -> Step {
+    pub(super) fn other(&mut self, request: Request, up: &mut Lane) -> Step {
         let payload = request.payload(up);
         let what = match request.command {
             Command::PING | Command::STATISTICS | Command::QUIT => What::Other,

@@ -18,6 +18,7 @@
 
 mod analyse;
 mod function;
+mod kill;
 mod lex;
 mod verb;
 
@@ -27,6 +28,7 @@ pub mod shape;
 pub mod tag;
 
 pub use classify::{Class, Classifier, Kind, Reason, TableName};
+pub use kill::{Kill, kill};
 pub use lex::Lexing;
 pub use scan::{Scan, scan};
 pub use shape::shape;

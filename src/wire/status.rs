@@ -22,6 +22,13 @@ impl Status {
     /// The OK packet carries session state changes.
     pub const SESSION_STATE_CHANGED: u16 = 0x4000;
 
+    /// `SERVER_STATUS_IN_TRANS_READONLY`: the transaction is read-only.
+    pub const IN_TRANS_READONLY: u16 = 0x2000;
+
+    /// Flags that speak of the session, not of the statement that was answered.
+    pub const LASTING: u16 =
+        Self::IN_TRANS | Self::AUTOCOMMIT | Self::NO_BACKSLASH_ESCAPES | Self::IN_TRANS_READONLY;
+
     /// Flags that must be equal when an answer comes a second time; the others speak of plans and
     /// cost (`NO_INDEX_USED`, `SLOW`) and may differ.
     pub const COMPARED: u16 = Self::IN_TRANS

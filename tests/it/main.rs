@@ -5,6 +5,7 @@ mod support;
 
 mod bad_input;
 mod corpus;
+mod kill;
 mod reload;
 mod smoke;
 mod track;

@@ -14,8 +14,9 @@ use txguard::base::tasks::Tasks;
 use txguard::base::types::TxnIds;
 use txguard::net::legs::Legs;
 use txguard::policy::Snapshot;
-use txguard::session::{Deps, End, Ends, Recorder, Session, Terms};
+use txguard::session::{Backend, Deps, End, Recorder, Registry, Session, Terms};
 use txguard::sql::Classifier;
+use txguard::store::service::Service;
 use txguard::tso::LocalOracle;
 use txguard::txn::journal::Budget;
 use txguard::txn::replay::{Rule, Verified};
@@ -48,6 +49,12 @@ pub(crate) struct Setup {
     pub(crate) idle: Option<Duration>,
     pub(crate) idle_in_transaction: Option<Duration>,
     pub(crate) statement_max: usize,
+    /// Live connections; those of several talks meet in one.
+    pub(crate) registry: Registry,
+    /// The backend's address and the id that it gives.
+    pub(crate) address: &'static str,
+    pub(crate) id: u32,
+    pub(crate) service: Option<Service>,
 }
 
 /// Capabilities of an ordinary client.
@@ -75,6 +82,10 @@ pub(crate) fn setup(policies: &str) -> Setup {
         idle: None,
         idle_in_transaction: None,
         statement_max: 1 << 30,
+        registry: Registry::default(),
+        address: "a:4000",
+        id: 4711,
+        service: None,
     }
 }
 
@@ -127,6 +138,8 @@ impl Setup {
             journals: self.journals.clone(),
             seed: 0x5EED,
             policies,
+            registry: self.registry.clone(),
+            service: self.service.clone(),
         });
         let legs = Legs::load(&config.listen.leg, &config.backend.leg).expect("readable files");
         let terms = Terms {
@@ -139,12 +152,12 @@ impl Setup {
         };
         let (client, near) = duplex(self.client_pipe);
         let (far, server) = duplex(self.backend_pipe);
+        let backend = Backend { stream: far, address: self.address.into() };
         let (tell, end) = oneshot::channel();
         let (tasks, drain) = (Tasks::default(), CancellationToken::new());
         let token = drain.clone();
         tasks.spawn(async move {
-            let ends = Ends { client: near, backend: far, host: "127.0.0.1" };
-            let ended = match Box::pin(Session::login(ends, deps, &terms)).await {
+            let ended = match Box::pin(Session::login(near, backend, deps, &terms)).await {
                 Ok(session) => Box::pin(session.run(token)).await,
                 Err(end) => end,
             };
@@ -158,7 +171,7 @@ impl Setup {
     /// Behind the login.
     pub(crate) async fn open(&self) -> Talk {
         let mut talk = self.connect();
-        talk.server.greet(self.version, u32::MAX).await;
+        talk.server.greet_with(self.id, self.version, u32::MAX).await;
         talk.client.greeting().await;
         talk.client.login(self.flags, self.collation, self.user, self.schema).await;
         talk.server.login().await;

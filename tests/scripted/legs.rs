@@ -12,7 +12,7 @@ use txguard::wire::packet::login::Login;
 
 use super::certificates::Certificates;
 use super::client::login;
-use super::harness::{FLAGS, RETRY, Talk, parse, setup};
+use super::harness::{FLAGS, RETRY, Setup, Talk, parse, setup};
 use super::words::*;
 
 const TIDB: &str = "8.0.11-TiDB-v8.5.3";
@@ -49,6 +49,13 @@ fn configuration(certificates: &Certificates, backend: Dress) -> String {
         certificates.text("server.pem"),
         certificates.text("server.key"),
     )
+}
+
+/// A session with this configuration before a server on 127.0.0.1.
+fn dressed(text: &str) -> Setup {
+    let mut setup = setup(text);
+    setup.address = "127.0.0.1:4000";
+    setup
 }
 
 /// The other side of each leg: a server with the same certificate, a client that checks it.
@@ -110,7 +117,7 @@ async fn server_login(talk: &mut Talk, dress: Dress, others: &Legs) {
 /// Behind a login with an exchange of four packets.
 async fn open(client: Dress, backend: Dress, certificates: &Certificates) -> Talk {
     let others = others(certificates);
-    let mut talk = setup(&configuration(certificates, backend)).connect();
+    let mut talk = dressed(&configuration(certificates, backend)).connect();
     talk.server.greet(TIDB, u32::MAX).await;
     let logging_in = async {
         client_login(&mut talk, client, &others).await;
@@ -206,7 +213,7 @@ async fn prefer_follows_the_client() {
     for (client, offered, wanted) in
         [(PLAIN, true, PLAIN), (TLS, true, TLS), (TLS, false, PLAIN), (PLAIN, false, PLAIN)]
     {
-        let mut talk = setup(&listen).connect();
+        let mut talk = dressed(&listen).connect();
         let flags = if offered { u32::MAX } else { !Capabilities::SSL };
         talk.server.greet(TIDB, flags).await;
         client_login(&mut talk, client, &others).await;
@@ -220,12 +227,12 @@ async fn a_client_without_tls_is_refused_where_it_is_required() {
     let others = others(&certificates);
     let text =
         configuration(&certificates, PLAIN).replace("[backend]", "require_tls = true\n[backend]");
-    let mut talk = setup(&text).connect();
+    let mut talk = dressed(&text).connect();
     talk.server.greet(TIDB, u32::MAX).await;
     client_login(&mut talk, PLAIN, &others).await;
     assert_eq!(talk.client.rest().await, own_error(Own::TlsRequired, 2));
     assert_eq!(talk.server.rest().await, b"", "the backend hears nothing of it");
-    let mut talk = setup(&text).connect();
+    let mut talk = dressed(&text).connect();
     talk.server.greet(TIDB, u32::MAX).await;
     client_login(&mut talk, TLS, &others).await;
     server_login(&mut talk, PLAIN, &others).await;
@@ -257,7 +264,7 @@ async fn a_backend_without_the_tls_that_is_wanted_is_refused() {
         (&stranger, Some("server"), true),
         (&verify, None, true),
     ] {
-        let mut talk = setup(text).connect();
+        let mut talk = dressed(text).connect();
         let flags = if shown.is_some() { u32::MAX } else { !Capabilities::SSL };
         talk.server.greet(TIDB, flags).await;
         talk.client.greeting().await;
@@ -304,7 +311,7 @@ async fn passwords_cross_only_legs_that_hide_them() {
         if allowed {
             text = text.replace("[[policy]]", "allow_cleartext_password = true\n[[policy]]");
         }
-        let mut talk = setup(&text).connect();
+        let mut talk = dressed(&text).connect();
         talk.server.greet(TIDB, u32::MAX).await;
         client_login(&mut talk, client, &others).await;
         server_login(&mut talk, backend, &others).await;

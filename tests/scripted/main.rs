@@ -10,6 +10,7 @@ mod client;
 mod gone;
 mod harness;
 mod inputs;
+mod kill;
 mod legs;
 mod limit;
 mod login;

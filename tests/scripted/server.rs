@@ -90,8 +90,16 @@ impl Server {
 
     /// Says hello with these capabilities.
     pub(crate) async fn greet(&mut self, version: &str, flags: u32) {
+        self.greet_with(4711, version, flags).await;
+    }
+
+    /// The same with a connection id.
+    pub(crate) async fn greet_with(&mut self, id: u32, version: &str, flags: u32) {
+        let mut payload = greeting(version, flags, [0; 4]);
+        let at = 1 + version.len() + 1;
+        payload[at..at + 4].copy_from_slice(&id.to_le_bytes());
         let mut bytes = Vec::new();
-        write_packet(&mut bytes, 0, &greeting(version, flags, [0; 4]));
+        write_packet(&mut bytes, 0, &payload);
         self.raw(&bytes).await;
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod dump;
 pub(crate) mod fake;
+pub(crate) mod gate;
 pub(crate) mod log;
 pub(crate) mod mariadb;
 pub(crate) mod proxy;

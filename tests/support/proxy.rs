@@ -48,10 +48,14 @@ impl Proxy {
 
     /// Before any HOST:PORT.
     pub(crate) async fn start_at(backend: &str, toml: &str, parts: Parts) -> Self {
+        Self::start_text(&configuration(backend, toml), parts).await
+    }
+
+    /// With this text as the configuration.
+    pub(crate) async fn start_text(text: &str, parts: Parts) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         log::start();
-        let text = configuration(backend, toml);
-        let config = match Config::parse(&text, "test.toml") {
+        let config = match Config::parse(text, "test.toml") {
             Ok(config) => config,
             Err(problems) => panic!("{problems}\n{text}"),
         };

@@ -44,6 +44,14 @@ pub enum Own {
     PasswordNeedsTls,
     /// The client came without TLS.
     TlsRequired,
+    /// KILL of a connection on another backend, and no account to say it there.
+    KillElsewhere,
+    /// KILL of an id that connections on several backends have.
+    KillAmbiguous,
+    /// The service account could not say KILL on another backend.
+    KillNotSent,
+    /// KILL QUERY on another backend that may not survive it.
+    KillFragile,
 }
 
 /// All rows, by code.
@@ -136,6 +144,38 @@ pub const ALL: &[Row] = &[
         cause: "The client has no TLS, and its account needs the password itself: mysql_clear_password, or caching_sha2_password with TLS to the backend.",
         remedy: "Let the client use TLS (`[listen] tls_certificate`), or use mysql_native_password, or set `[backend] tls = \"disable\"` where the server has its own key exchange.",
     },
+    Row {
+        own: Own::KillElsewhere,
+        code: 17010,
+        sqlstate: "HY000",
+        text: "the connection to kill is on another backend",
+        cause: "KILL named a connection that another backend issued, and txguard has no account of its own there.",
+        remedy: "Set `[backend] service_user` to an account with CONNECTION_ADMIN (MariaDB: CONNECTION ADMIN), or connect to that backend.",
+    },
+    Row {
+        own: Own::KillAmbiguous,
+        code: 17011,
+        sqlstate: "HY000",
+        text: "connections on several backends have this id",
+        cause: "KILL named an id that more than one backend has issued; nothing was killed.",
+        remedy: "Connect to the backend itself and kill the connection there.",
+    },
+    Row {
+        own: Own::KillNotSent,
+        code: 17012,
+        sqlstate: "HY000",
+        text: "the KILL could not be sent to the other backend",
+        cause: "The service account could not connect or log in, or had no answer within `[backend] connect_timeout`.",
+        remedy: "Look into txguard's log for the reason; check `[backend] service_user` and its password.",
+    },
+    Row {
+        own: Own::KillFragile,
+        code: 17013,
+        sqlstate: "HY000",
+        text: "this version of TiDB may not survive a KILL QUERY",
+        cause: "KILL QUERY named a connection on another backend, a TiDB v8.5.0 to v8.5.3, where it can end the whole server (tidb#63956).",
+        remedy: "Use KILL CONNECTION, which txguard carries out by closing the connection, or upgrade TiDB.",
+    },
 ];
 
 impl Own {
@@ -185,6 +225,10 @@ mod tests {
             Own::CleartextPassword,
             Own::PasswordNeedsTls,
             Own::TlsRequired,
+            Own::KillElsewhere,
+            Own::KillAmbiguous,
+            Own::KillNotSent,
+            Own::KillFragile,
         ] {
             assert_eq!(own.row().own, own);
         }

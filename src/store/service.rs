@@ -1,0 +1,99 @@
+//! The service connection: a statement of txguard's own, outside of every client's session.
+//!
+//! A connection lives for one statement, which is rare (a KILL that has to reach another backend).
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+
+use crate::base::config::{Address, PasswordSource, ServiceAccount};
+
+/// Larger than anything that is said here; given, so that the driver doesn't ask for it.
+const PACKET_MAX: usize = 1 << 20;
+
+/// How long the server may keep the connection idle, in seconds; given for the same reason.
+const IDLE_MAX: usize = 60;
+
+/// The account of `[backend] service_user`.
+#[derive(Debug, Clone)]
+pub struct Service {
+    account: ServiceAccount,
+    limit: Duration,
+}
+
+/// Why a statement of the service account was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The address of the backend can't be read.
+    #[error("{0:?} is not an address")]
+    Address(String),
+    /// The password can't be read from where it is said to be.
+    #[error("the password of the service account: {0}")]
+    Password(String),
+    /// There is no connection, or no login.
+    #[error("the service account can't log in: {0}")]
+    Login(mysql_async::Error),
+    /// The connection broke; whether the statement was carried out isn't known.
+    #[error("the service connection broke: {0}")]
+    Broken(mysql_async::Error),
+    /// The server's answer to the statement is an error.
+    #[error("{0}")]
+    Server(mysql_async::ServerError),
+    /// It took too long; whether the statement was carried out isn't known.
+    #[error("no answer to the service account within {0:?}")]
+    TooLong(Duration),
+}
+
+impl Service {
+    /// An account, and how long connection, login and statement may take together.
+    #[must_use]
+    pub fn new(account: ServiceAccount, limit: Duration) -> Self {
+        Self { account, limit }
+    }
+
+    /// Runs one statement at HOST:PORT.
+    ///
+    /// Not cancel safe: a dropped future may leave the statement carried out or not.
+    pub async fn run(&self, address: &str, statement: &str) -> Result<(), ServiceError> {
+        match tokio::time::timeout(self.limit, Box::pin(self.run_all(address, statement))).await {
+            Ok(done) => done,
+            Err(_) => Err(ServiceError::TooLong(self.limit)),
+        }
+    }
+
+    async fn run_all(&self, address: &str, statement: &str) -> Result<(), ServiceError> {
+        let place: Address =
+            address.parse().map_err(|_| ServiceError::Address(address.to_owned()))?;
+        let options = OptsBuilder::default()
+            .ip_or_hostname(place.host())
+            .tcp_port(place.port())
+            .user(Some(&self.account.user))
+            .pass(self.password().await?)
+            .prefer_socket(false)
+            .max_allowed_packet(Some(PACKET_MAX))
+            .wait_timeout(Some(IDLE_MAX));
+        let mut conn = Conn::new(options).await.map_err(ServiceError::Login)?;
+        let answer = conn.query_drop(statement).await;
+        // The answer is here: how the good-bye goes changes nothing.
+        let _ = conn.disconnect().await;
+        answer.map_err(|error| match error {
+            mysql_async::Error::Server(error) => ServiceError::Server(error),
+            error => ServiceError::Broken(error),
+        })
+    }
+
+    /// Read each time: a password that is changed needs no restart.
+    async fn password(&self) -> Result<Option<String>, ServiceError> {
+        match &self.account.password {
+            PasswordSource::None => Ok(None),
+            PasswordSource::Env(name) => std::env::var(name)
+                .map(Some)
+                .map_err(|error| ServiceError::Password(format!("{name}: {error}"))),
+            PasswordSource::File(path) => match tokio::fs::read_to_string(path).await {
+                Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+                Err(error) => Err(ServiceError::Password(format!("{}: {error}", path.display()))),
+            },
+        }
+    }
+}
