@@ -23,6 +23,10 @@ impl End {
         Self { stream: Stream::new(stream), name }
     }
 
+    pub(crate) fn into_stream(self) -> DuplexStream {
+        self.stream
+    }
+
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         let write = async {
             self.stream.write_all(bytes).await?;
@@ -183,6 +187,10 @@ impl Client {
 
     pub(crate) fn end(&mut self) -> &mut End {
         &mut self.end
+    }
+
+    pub(crate) fn into_stream(self) -> DuplexStream {
+        self.end.into_stream()
     }
 
     /// Takes the greeting.

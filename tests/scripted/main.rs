@@ -17,6 +17,7 @@ mod login;
 mod mismatch;
 mod never;
 mod observe;
+mod oracle;
 mod pipeline;
 mod prepared;
 mod random;

@@ -88,6 +88,10 @@ impl Server {
         &mut self.end
     }
 
+    pub(crate) fn into_stream(self) -> DuplexStream {
+        self.end.into_stream()
+    }
+
     /// Says hello with these capabilities.
     pub(crate) async fn greet(&mut self, version: &str, flags: u32) {
         self.greet_with(4711, version, flags).await;
