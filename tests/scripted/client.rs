@@ -23,7 +23,7 @@ impl End {
         Self { stream: Stream::new(stream), name }
     }
 
-    pub(crate) fn into_stream(self) -> DuplexStream {
+    pub(crate) fn into_stream(self) -> Stream<DuplexStream> {
         self.stream
     }
 
@@ -189,7 +189,7 @@ impl Client {
         &mut self.end
     }
 
-    pub(crate) fn into_stream(self) -> DuplexStream {
+    pub(crate) fn into_stream(self) -> Stream<DuplexStream> {
         self.end.into_stream()
     }
 

@@ -1,6 +1,7 @@
 //! The scripted server.
 
 use tokio::io::DuplexStream;
+use txguard::net::stream::Stream;
 use txguard::wire::capability::Capabilities;
 use txguard::wire::command::Command;
 use txguard::wire::frame::write_packet;
@@ -88,7 +89,7 @@ impl Server {
         &mut self.end
     }
 
-    pub(crate) fn into_stream(self) -> DuplexStream {
+    pub(crate) fn into_stream(self) -> Stream<DuplexStream> {
         self.end.into_stream()
     }
 

@@ -19,7 +19,7 @@ use txguard::base::tasks::Tasks;
 use txguard::base::types::TxnIds;
 use txguard::net::legs::Legs;
 use txguard::policy::Snapshot;
-use txguard::session::{Deps, End, Ends, Recorder, Session, Terms};
+use txguard::session::{Backend, Deps, End, Recorder, Registry, Session, Terms};
 use txguard::sql::Classifier;
 use txguard::tso::LocalOracle;
 use txguard::txn::journal::Budget;
@@ -150,8 +150,8 @@ impl Dialogue {
         let token = drain.clone();
         let (deps, terms) = promised(policy);
         tasks.spawn(async move {
-            let ends = Ends { client: near, backend: far, host: "127.0.0.1" };
-            let ended = match Box::pin(Session::login(ends, deps, &terms)).await {
+            let backend = Backend { stream: far, address: "a:4000".into() };
+            let ended = match Box::pin(Session::login(near, backend, deps, &terms)).await {
                 Ok(_) if until == Until::Login => End::Drained,
                 Ok(session) => Box::pin(session.run(token)).await,
                 Err(end) => end,
@@ -251,6 +251,8 @@ fn promised(policy: usize) -> (Arc<Deps>, Terms) {
         rule: Arc::new(Verified),
         journals: Budget::new(1 << 20),
         seed: 0x5EED,
+        registry: Registry::default(),
+        service: None,
         policies: watch::channel(shared.policies[policy % POLICIES.len()].clone()).1,
     };
     let terms = Terms {

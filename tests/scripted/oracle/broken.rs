@@ -1,6 +1,7 @@
 //! The oracle itself: relays with one fault each must be caught.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex, split};
+use txguard::net::stream::Stream;
 use txguard::wire::frame::{HEADER_LEN, Header};
 
 use super::compare::{Allowed, compare};
@@ -48,7 +49,8 @@ async fn verdict(up: Fault, down: Fault, allowed: Allowed) -> Result<usize, Stri
         tokio::join!(relay(near_read, far_write, up), relay(far_read, near_write, down));
     };
     let wanted = direct(&flow, Cut::Whole).await.expect("nothing is between them");
-    let (got, ()) = tokio::join!(play(client, server, &flow, Cut::Whole), relays);
+    let (got, ()) =
+        tokio::join!(play(Stream::new(client), Stream::new(server), &flow, Cut::Whole), relays);
     compare(&got?, &wanted, allowed)
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use txguard::net::stream::Stream;
 use txguard::wire::frame::{HEADER_LEN, Header, write_packet};
 
 use super::compare::is_close;
@@ -163,7 +164,7 @@ impl fmt::Debug for Turn {
 /// Client and server without anything between them.
 pub(super) async fn direct(flow: &Flow, cut: Cut) -> Result<Heard, String> {
     let (client, server) = duplex(cut.pipe());
-    play(client, server, flow, cut).await
+    play(Stream::new(client), Stream::new(server), flow, cut).await
 }
 
 /// The same with txguard between them, behind the login.
@@ -175,8 +176,8 @@ pub(super) async fn through(setup: Setup, flow: &Flow, cut: Cut) -> Result<Heard
 
 /// Plays the dialogue until both streams have ended.
 pub(super) async fn play(
-    client: DuplexStream,
-    server: DuplexStream,
+    client: Stream<DuplexStream>,
+    server: Stream<DuplexStream>,
     flow: &Flow,
     cut: Cut,
 ) -> Result<Heard, String> {
@@ -193,7 +194,7 @@ pub(super) async fn play(
 /// One side: says its words, and hears until the end. The client ends it when it has heard
 /// `packets`.
 async fn side(
-    stream: DuplexStream,
+    stream: Stream<DuplexStream>,
     words: &Words,
     packets: Option<usize>,
     cut: Cut,
@@ -236,7 +237,7 @@ async fn side(
 }
 
 async fn say(
-    write: &mut tokio::io::WriteHalf<DuplexStream>,
+    write: &mut tokio::io::WriteHalf<Stream<DuplexStream>>,
     bytes: &[u8],
     cut: Cut,
 ) -> Result<(), String> {
