@@ -6,42 +6,59 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Semaphore, watch};
 
 use crate::base::error::Own;
-use crate::base::metrics::Side;
+use crate::base::metrics::{ConnectionGuard, Side};
 use crate::base::tasks::Tasks;
-use crate::net::backend;
-use crate::session::{self, Deps, End, Session, Terms};
+use crate::net::backend::{Pool, Seat};
+use crate::session::{self, Backend, Deps, End, Session, Terms};
 
-use super::watch::BackendWatch;
+use super::settings::Limits;
+use super::throttle::Throttle;
 
 /// Accepts clients and serves each in a task of its own.
 pub(super) struct Acceptor {
     pub(super) listener: TcpListener,
-    pub(super) deps: Arc<Deps>,
-    pub(super) watch: Arc<BackendWatch>,
-    pub(super) clients_max: usize,
-    pub(super) terms: Terms,
-    pub(super) tasks: Tasks,
+    pub(super) limits: watch::Receiver<Arc<Limits>>,
+    pub(super) host: Arc<Host>,
+    /// One for each client that is served, and no others.
+    pub(super) clients: Tasks,
+    /// Clients that are told why not.
+    pub(super) unwanted: Tasks,
+}
+
+/// What the task of a client needs.
+pub(super) struct Host {
+    deps: Arc<Deps>,
+    pool: Arc<Pool>,
+    unwanted: Arc<Semaphore>,
+    too_many: Throttle,
+    not_accepted: Throttle,
+    unreachable: Throttle,
 }
 
 /// Out of descriptors, most likely: the next try may do better.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Clients beyond the limit that are told so at a time; more are closed without a word.
+const UNWANTED_MAX: usize = 64;
+
+/// How long a client may take to hear why it is not served.
+const TELL_MAX: Duration = Duration::from_secs(1);
+
 impl Acceptor {
-    /// Accepts until `stop` is cancelled.
-    pub(super) async fn run(&self, stop: CancellationToken) {
+    /// Accepts for ever.
+    ///
+    /// Cancel safe: clients that are served go on.
+    pub(super) async fn run(&self) {
         loop {
-            let accepted = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                accepted = self.listener.accept() => accepted,
-            };
-            match accepted {
+            match self.listener.accept().await {
                 Ok((client, _)) => self.welcome(client),
                 Err(error) => {
-                    tracing::warn!(%error, "a client could not be accepted");
+                    if let Some(times) = self.host.not_accepted.count(self.host.deps.clock.now()) {
+                        tracing::warn!(%error, times, "a client could not be accepted");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -49,69 +66,111 @@ impl Acceptor {
     }
 
     fn welcome(&self, client: TcpStream) {
-        if self.tasks.len() >= self.clients_max {
-            tracing::warn!(limit = self.clients_max, "too many clients");
-            self.tasks.spawn(turn_away(client, Own::TooManyClients));
-            return;
+        let (clients_max, terms) = {
+            let limits = self.limits.borrow();
+            (limits.clients_max, limits.terms.clone())
+        };
+        if self.clients.len() >= clients_max {
+            return self.refuse(client, clients_max);
         }
-        let deps = self.deps.clone();
-        let watch = self.watch.clone();
-        let terms = self.terms.clone();
-        let drain = self.tasks.token().clone();
-        self.tasks.spawn(async move {
-            let open = deps.metrics.connection(Side::Client);
-            serve(client, &watch, deps, &terms, drain).await;
-            drop(open);
+        let (host, stop) = (self.host.clone(), self.clients.token().clone());
+        self.clients.spawn(async move {
+            let _open = host.deps.metrics.connection(Side::Client);
+            let served = tokio::select! {
+                biased;
+                // Nobody waits for a login that may take long.
+                () = stop.cancelled() => None,
+                served = host.login(client, &terms) => served,
+            };
+            if let Some(served) = served {
+                served.run().await;
+            }
         });
+    }
+
+    fn refuse(&self, client: TcpStream, limit: usize) {
+        if let Some(times) = self.host.too_many.count(self.host.deps.clock.now()) {
+            tracing::warn!(limit, times, "too many clients");
+        }
+        if let Ok(place) = self.host.unwanted.clone().try_acquire_owned() {
+            self.unwanted.spawn(async move {
+                turn_away(client, Own::TooManyClients).await;
+                drop(place);
+            });
+        }
     }
 }
 
-async fn serve(
-    client: TcpStream,
-    watch: &BackendWatch,
-    deps: Arc<Deps>,
-    terms: &Terms,
-    drain: CancellationToken,
-) {
-    let peer = client.peer_addr().map_or_else(|error| error.to_string(), |addr| addr.to_string());
-    if let Err(error) = client.set_nodelay(true) {
-        tracing::debug!(peer, %error, "client left before it was served");
-        return;
+/// A client that has logged in.
+struct Served {
+    session: Session<TcpStream, TcpStream>,
+    seat: Seat,
+    peer: String,
+    _open: ConnectionGuard,
+}
+
+impl Host {
+    pub(super) fn new(deps: Arc<Deps>, pool: Arc<Pool>) -> Self {
+        Self {
+            deps,
+            pool,
+            unwanted: Arc::new(Semaphore::new(UNWANTED_MAX)),
+            too_many: Throttle::default(),
+            not_accepted: Throttle::default(),
+            unreachable: Throttle::default(),
+        }
     }
-    let backend = match backend::connect(&watch.backends, watch.connect_timeout).await {
-        Ok(connected) => {
-            watch.down(&connected.failed);
-            watch.up(connected.place);
-            let address = watch.backends[connected.place].as_str().into();
-            session::Backend { stream: connected.stream, address }
+
+    /// Connects a client to a backend and relays its login.
+    async fn login(&self, client: TcpStream, terms: &Terms) -> Option<Served> {
+        let peer =
+            client.peer_addr().map_or_else(|error| error.to_string(), |addr| addr.to_string());
+        if let Err(error) = client.set_nodelay(true) {
+            tracing::debug!(peer, %error, "client left before it was served");
+            return None;
         }
-        Err(error) => {
-            tracing::error!(peer, %error, "client turned away");
-            watch.down(&error.failed);
-            turn_away(client, Own::BackendUnreachable).await;
-            return;
+        let connected = match self.pool.connect().await {
+            Ok(connected) => connected,
+            Err(error) => {
+                if let Some(times) = self.unreachable.count(self.deps.clock.now()) {
+                    tracing::error!(peer, %error, times, "client turned away");
+                }
+                turn_away(client, Own::BackendUnreachable).await;
+                return None;
+            }
+        };
+        let seat = connected.seat;
+        let open = self.deps.metrics.connection(Side::Backend);
+        let address = seat.address().to_string().into();
+        let backend = Backend { stream: connected.stream, address };
+        match Session::login(client, backend, self.deps.clone(), terms).await {
+            Ok(session) => {
+                let (conn, user, backend) =
+                    (session.connection_id(), session.user(), seat.address());
+                tracing::debug!(conn, peer, user, %backend, "client logged in");
+                return Some(Served { session, seat, peer, _open: open });
+            }
+            Err(End::Own(own)) => {
+                tracing::warn!(peer, error = own.row().text, "login failed");
+            }
+            Err(end) => tracing::info!(peer, ?end, "login ended"),
         }
-    };
-    let open = deps.metrics.connection(Side::Backend);
-    match Session::login(client, backend, deps, terms).await {
-        Ok(session) => {
-            let conn = session.connection_id();
-            tracing::debug!(conn, peer, user = session.user(), "client logged in");
-            let end = session.run(drain).await;
-            tracing::debug!(conn, peer, ?end, "client left");
-        }
-        Err(End::Own(own)) => {
-            tracing::warn!(peer, error = own.row().text, "login failed");
-        }
-        Err(end) => tracing::info!(peer, ?end, "login ended"),
+        None
     }
-    drop(open);
+}
+
+impl Served {
+    async fn run(self) {
+        let Self { session, seat, peer, _open } = self;
+        let conn = session.connection_id();
+        let end = session.run(seat.leave().clone()).await;
+        tracing::debug!(conn, peer, ?end, "client left");
+    }
 }
 
 /// Says why and closes. The client has not seen a greeting yet, so this is packet 0.
 async fn turn_away(mut client: TcpStream, own: Own) {
-    let limit = Duration::from_secs(1);
-    let said: Result<io::Result<()>, _> = tokio::time::timeout(limit, async {
+    let said: Result<io::Result<()>, _> = tokio::time::timeout(TELL_MAX, async {
         client.write_all(&session::own_error(own, 0)).await?;
         client.shutdown().await
     })

@@ -9,30 +9,29 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, lookup_host};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::base::clock::{SharedClock, SystemClock};
 use crate::base::config::{Address, Config};
-use crate::base::metrics::Metrics;
+use crate::base::metrics::{Metrics, Side};
 use crate::base::tasks::Tasks;
 use crate::base::types::TxnIds;
 use crate::control::http::{self, HttpState, Readiness};
-use crate::net::legs::Legs;
+use crate::net::backend::Pool;
 use crate::net::listen::listen;
 use crate::net::tls::TlsError;
-use crate::policy::Snapshot;
-use crate::session::{Deps, Recorder, Registry, Terms};
+use crate::session::{Deps, Recorder, Registry};
 use crate::sql::Classifier;
 use crate::store::service::Service;
 use crate::tso::LocalOracle;
 use crate::txn::journal::Budget;
 use crate::txn::replay::{Rule, Verified};
 
-use super::accept::Acceptor;
+use super::accept::{Acceptor, Host};
 use super::reload::Reload;
-use super::watch::BackendWatch;
+use super::settings::{InForce, Settings, saturating};
 
 /// A transaction that takes this long is worth a record.
 const SLOW: Duration = Duration::from_secs(1);
@@ -57,14 +56,16 @@ impl Default for Parts {
 /// The program, ready to run: its sockets are bound and nothing is served yet.
 pub struct App {
     acceptor: Acceptor,
+    deps: Arc<Deps>,
     http: Option<TcpListener>,
     readiness: Arc<Readiness>,
-    watch: Arc<BackendWatch>,
-    /// Sessions take their policies from here.
-    policies: watch::Sender<Arc<Snapshot>>,
+    in_force: InForce,
     /// The file to follow, and what it said at the start.
     followed: Option<(PathBuf, Config)>,
-    tasks: Tasks,
+    /// Clients.
+    clients: Tasks,
+    /// What ends behind the last client.
+    background: Tasks,
 }
 
 /// What keeps the program from starting.
@@ -93,58 +94,46 @@ impl App {
     ///
     /// Cancel safe: what was bound is closed again.
     pub async fn build(config: &Config, parts: Parts) -> Result<Self, BuildError> {
-        let legs = Arc::new(Legs::load(&config.listen.leg, &config.backend.leg)?);
+        let settings = Settings::build(config, 1)?;
         let mysql = bind(&config.listen.mysql).await?;
         let http = match &config.listen.http {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
         let seed = random();
-        let (publish, policies) = watch::channel(Arc::new(Snapshot::compile(config, 1)));
-        let limits = &config.limits;
+        let (clients, metrics) = (Tasks::default(), Arc::new(Metrics::new()));
+        let stop = clients.token().clone();
+        let clock = parts.clock.clone();
+        let pool = Arc::new(Pool::new(&config.backend, clock, metrics.clone(), seed, stop));
+        let journals = Budget::new(saturating(config.limits.journal_total));
+        let in_force = InForce::new(&settings, pool.clone(), journals.clone());
         let (service, connect_timeout) =
             (config.backend.service.clone(), config.backend.connect_timeout);
         let deps = Arc::new(Deps {
             clock: parts.clock,
             ids: TxnIds::new(random()),
             oracle: LocalOracle::default(),
-            classifier: Classifier::new(limits.statement_shapes as usize),
-            metrics: Arc::new(Metrics::new()),
+            classifier: Classifier::new(config.limits.statement_shapes as usize),
+            metrics,
             recorder: Recorder::new(config.log.transactions, SLOW),
             rule: parts.rule,
-            journals: Budget::new(saturating(limits.journal_total)),
+            journals,
             seed,
-            policies,
+            policies: in_force.policies.subscribe(),
             registry: Registry::default(),
             service: service.map(|account| Service::new(account, connect_timeout)),
         });
-        let tasks = Tasks::default();
-        let backends: Arc<[String]> =
-            config.backend.addresses.iter().map(ToString::to_string).collect();
-        let readiness = Arc::new(Readiness::new(backends.iter().cloned()));
-        let watch = Arc::new(BackendWatch {
-            backends,
-            connect_timeout: config.backend.connect_timeout,
-            readiness: readiness.clone(),
-            metrics: deps.metrics.clone(),
-        });
         let acceptor = Acceptor {
             listener: mysql,
-            deps,
-            watch: watch.clone(),
-            clients_max: limits.clients as usize,
-            terms: Terms {
-                handshake_max: limits.handshake,
-                idle: limits.idle,
-                idle_in_transaction: limits.idle_in_transaction,
-                statement_max: saturating(limits.statement),
-                legs,
-                journal_bytes_max: saturating(limits.journal_per_transaction),
-            },
-            tasks: tasks.clone(),
+            limits: in_force.limits.subscribe(),
+            host: Arc::new(Host::new(deps.clone(), pool.clone())),
+            clients: clients.clone(),
+            unwanted: Tasks::default(),
         };
-        let policies = publish;
-        Ok(Self { acceptor, http, readiness, watch, policies, followed: None, tasks })
+        let readiness = Arc::new(Readiness::new(pool));
+        let background = Tasks::default();
+        let followed = None;
+        Ok(Self { acceptor, deps, http, readiness, in_force, followed, clients, background })
     }
 
     /// Follows the file that `config` was read from: on SIGHUP, and when its content changes, it is
@@ -167,15 +156,15 @@ impl App {
     /// Publishes what is not counted where it happens: dropped log lines and the size of all
     /// journals.
     pub fn publish(&self, dropped: ErrorCounter) {
-        let metrics = self.acceptor.deps.metrics.clone();
-        let journals = self.acceptor.deps.journals.clone();
-        let stop = self.tasks.token().clone();
-        self.tasks.spawn(async move {
+        let metrics = self.deps.metrics.clone();
+        let journals = self.deps.journals.clone();
+        let stop = self.background.token().clone();
+        self.background.spawn(async move {
             let mut seen = 0;
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(PUBLISH_EVERY) => {}
+                    () = sleep(PUBLISH_EVERY) => {}
                 }
                 let now = dropped.dropped_lines();
                 metrics.log_dropped((now - seen) as u64);
@@ -188,17 +177,21 @@ impl App {
     /// What sessions share; counters can be read here.
     #[must_use]
     pub fn deps(&self) -> Arc<Deps> {
-        self.acceptor.deps.clone()
+        self.deps.clone()
     }
 
-    /// Serves until `stop` is cancelled, then lets open transactions finish for at most `drain`.
+    /// Serves until `stop` is cancelled. Then `/readyz` says no at once; when the configured delay
+    /// is over no new clients are accepted, idle ones are closed, and open transactions may finish
+    /// for as long as the configuration allows, or until `now` is cancelled. Returns how many
+    /// clients were cut off.
     ///
     /// Not cancel safe: dropped in the middle, it cuts all connections.
-    pub async fn run(self, stop: CancellationToken, drain: Duration) {
-        let Self { acceptor, http, readiness, watch, policies, followed, tasks } = self;
-        let background = Tasks::default();
+    pub async fn run(self, stop: CancellationToken, now: CancellationToken) -> u64 {
+        let Self { acceptor, deps, http, readiness, in_force, followed, clients, background } =
+            self;
+        let (limits, pool) = (in_force.limits.subscribe(), in_force.pool.clone());
         if let Some((file, config)) = followed {
-            let reload = Reload::new(file, config, policies, acceptor.deps.metrics.clone());
+            let reload = Reload::new(file, config, in_force, deps.metrics.clone());
             // Heard from here on; before anything is served a SIGHUP would end the process.
             match signal(SignalKind::hangup()) {
                 Ok(hangup) => background.spawn(reload.run(hangup, background.token().clone())),
@@ -206,8 +199,7 @@ impl App {
             }
         }
         if let Some(listener) = http {
-            let state =
-                HttpState { metrics: acceptor.deps.metrics.clone(), readiness: readiness.clone() };
+            let state = HttpState { metrics: deps.metrics.clone(), readiness: readiness.clone() };
             let token = background.token().clone();
             background.spawn(async move {
                 if let Err(error) = http::serve(listener, state, token).await {
@@ -215,15 +207,38 @@ impl App {
                 }
             });
         }
-        background.spawn(watch.run(background.token().clone()));
-        acceptor.run(stop).await;
-        readiness.drain();
-        tasks.cancel();
-        if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
-            tracing::warn!(sessions = tasks.len(), "open transactions were cut off");
+        background.spawn(pool.watch(background.token().clone()));
+        tokio::select! {
+            () = acceptor.run() => {}
+            () = async {
+                stop.cancelled().await;
+                readiness.drain();
+                let delay = limits.borrow().drain_delay;
+                tokio::select! {
+                    () = sleep(delay) => {}
+                    () = now.cancelled() => {}
+                }
+            } => {}
+        }
+        // Closes the listener: who comes now is refused by the system and goes elsewhere.
+        drop(acceptor);
+        clients.cancel();
+        let timeout = limits.borrow().drain_timeout;
+        tokio::select! {
+            biased;
+            () = clients.wait() => {}
+            () = sleep(timeout) => {}
+            () = now.cancelled() => {}
+        }
+        let cut_off = deps.metrics.connections(Side::Client);
+        if cut_off > 0 {
+            tracing::warn!(clients = cut_off, "open transactions were cut off");
         }
         background.cancel();
-        background.wait().await;
+        if !now.is_cancelled() {
+            background.wait().await;
+        }
+        cut_off
     }
 }
 
@@ -237,8 +252,4 @@ async fn bind(address: &Address) -> Result<TcpListener, ListenError> {
 /// A number that differs in every process, from the keys of the standard library's hasher.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
-}
-
-fn saturating(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

@@ -8,6 +8,8 @@
 pub mod accept;
 pub mod build;
 pub mod cli;
+mod files;
 pub mod log;
 mod reload;
-mod watch;
+mod settings;
+mod throttle;

@@ -3,16 +3,44 @@
 //! # Start and stop
 //!
 //! `txguard serve --config FILE` ends with code 0 after SIGTERM or SIGINT, 2 for a mistake in the
-//! configuration, 3 for an address that can't be listened on. A signal stops new clients, closes
-//! idle ones, and lets open transactions finish for up to ten seconds; a second signal ends at
-//! once. An unreachable backend is not fatal: clients get error 17001 and `/readyz` says why.
+//! configuration, 3 for an address that can't be listened on. An unreachable backend is not fatal:
+//! clients get error 17001 and `/readyz` says why.
+//!
+//! A signal, step by step: `/readyz` says 503 at once; for `drain_delay` clients are still
+//! accepted, so that a load balancer has time to notice; then the listener is closed, idle clients
+//! are closed, and open transactions may finish for up to `drain_timeout`. A second signal ends at
+//! once. The exit code is 1 if clients were cut off, in either way.
+//!
+//! # Several backends
+//!
+//! A new client goes to the address with the fewest connections among those that are up; equal
+//! ones take turns. Where one does not accept it, closes before its greeting, or has an error in
+//! place of a greeting (too many connections), the next best is tried, each once. If none greets,
+//! the client gets what one of them said, or error 17001.
+//!
+//! Clients tell which addresses are up. One that is down is tried every second, then less often,
+//! up to every 8 seconds; one that is up is never probed by a connection, which MySQL and MariaDB
+//! would count as an attack (`max_connect_errors`). With `status_port`, TiDB is asked every second
+//! whether it is shutting down (its `/status` answers 500 then): it gets no new clients as long as
+//! another one is up. TiDB needs `graceful-wait-before-shutdown` for that to have an effect.
+//!
+//! To take a server out, put its address into `drain` and reload: no new clients, idle sessions are
+//! closed, open transactions finish. Taking it out of `addresses` does the same. What a session
+//! does that txguard does not understand has no known end: such sessions stay.
 //!
 //! # Changing the configuration
 //!
-//! Policies and `enabled` follow the file: on SIGHUP, and within two seconds of a change. A
-//! transaction keeps the plan of its BEGIN. A file with a mistake changes nothing: the log says
-//! why, and `txguard_config_rejected` is 1 until it is mended. The other sections need a restart,
-//! and the log names them.
+//! Policies, limits, backends, TLS and `enabled` follow the file: on SIGHUP, and within two seconds
+//! of a change, also of a certificate that it names. They are replaced together, or all kept: a
+//! file with a mistake changes nothing, the log says why, and `txguard_config_rejected` is 1 until
+//! it is mended. A transaction keeps the plan of its BEGIN, a connection the limits and the TLS
+//! under which it was accepted. The addresses of `[listen]`, the service account,
+//! `[tso]`, `[log]` and `statement_shapes` need a restart, and the log names them.
+//!
+//! # File descriptors
+//!
+//! Each client takes two. `serve` raises its limit to what the system allows (`ulimit -Hn`), and
+//! warns if that is too low for `[limits] clients`.
 //!
 //! # What to watch
 //!
@@ -21,6 +49,7 @@
 //! - `txguard_replays_total{outcome,code}`: `succeeded` against `mismatch` and `exhausted` tells
 //!   what the policy earns.
 //! - `txguard_unguarded_total{reason}`: why transactions could not be replayed.
+//! - `txguard_backend_up{backend}` and `txguard_backend_connections{backend}`: where clients are.
 //! - `txguard_log_dropped_total`: log lines that the writer could not keep up with. The log never
 //!   slows the relay.
 //!

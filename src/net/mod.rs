@@ -3,7 +3,7 @@
 //! ```text
 //! lane     the buffer of one direction: written | released | pending
 //! relay    THE hot path: both directions of one client, decisions left to a Tap
-//! backend  connecting
+//! backend  the database servers: choosing, connecting, health
 //! legs     how both legs of a connection are dressed
 //! listen   listening
 //! origin   the PROXY protocol at both ends

@@ -38,26 +38,37 @@ pub struct Entry {
 /// The bytes that all journals of a process hold together.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    used: Arc<AtomicUsize>,
-    bytes_max: usize,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    used: AtomicUsize,
+    bytes_max: AtomicUsize,
 }
 
 impl Budget {
     /// A budget of `bytes_max` bytes.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Self { used: Arc::default(), bytes_max }
+        let shared = Shared { used: AtomicUsize::new(0), bytes_max: AtomicUsize::new(bytes_max) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Changes the limit; what is in use beyond it stays until it is given back.
+    pub fn limit(&self, bytes_max: usize) {
+        self.shared.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
     /// Bytes in use.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.shared.used.load(Ordering::Relaxed)
     }
 
     fn take(&self, bytes: usize) -> bool {
-        let used = self.used.fetch_add(bytes, Ordering::Relaxed);
-        if used + bytes > self.bytes_max {
+        let used = self.shared.used.fetch_add(bytes, Ordering::Relaxed);
+        if used + bytes > self.shared.bytes_max.load(Ordering::Relaxed) {
             self.give_back(bytes);
             return false;
         }
@@ -65,7 +76,7 @@ impl Budget {
     }
 
     fn give_back(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.shared.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

@@ -29,7 +29,11 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) async fn start(faults: &'static [Fault]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        Self::on(TcpListener::bind("127.0.0.1:0").await.expect("loopback"), faults)
+    }
+
+    /// The same on a listener of the test's own.
+    pub(crate) fn on(listener: TcpListener, faults: &'static [Fault]) -> Self {
         let address = listener.local_addr().expect("bound").to_string();
         let mut serving = JoinSet::new();
         serving.spawn(async move {

@@ -15,6 +15,7 @@ pub(crate) mod fake;
 pub(crate) mod gate;
 pub(crate) mod log;
 pub(crate) mod mariadb;
+pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod server;

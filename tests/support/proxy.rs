@@ -30,7 +30,7 @@ pub(crate) struct Proxy {
     deps: Arc<Deps>,
     thread: String,
     stop: CancellationToken,
-    served: Option<JoinHandle<()>>,
+    served: Option<JoinHandle<u64>>,
     runtime: Option<Runtime>,
 }
 
@@ -55,10 +55,11 @@ impl Proxy {
     pub(crate) async fn start_text(text: &str, parts: Parts) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         log::start();
-        let config = match Config::parse(text, "test.toml") {
+        let mut config = match Config::parse(text, "test.toml") {
             Ok(config) => config,
             Err(problems) => panic!("{problems}\n{text}"),
         };
+        config.limits.drain_timeout = DRAIN;
         let thread = format!("txguard-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -71,7 +72,7 @@ impl Proxy {
         let (address, http) = (app.mysql_address().expect("bound"), app.http_address());
         let deps = app.deps();
         let stop = CancellationToken::new();
-        let served = runtime.spawn(app.run(stop.clone(), DRAIN));
+        let served = runtime.spawn(app.run(stop.clone(), CancellationToken::new()));
         Self { address, http, deps, thread, stop, served: Some(served), runtime: Some(runtime) }
     }
 

@@ -1,5 +1,6 @@
 //! A real TiDB, one for each test process: `TXGUARD_TEST_TIDB=HOST:PORT`, or the program named by
-//! `TXGUARD_TEST_TIDB_BIN`, or what `tests/lib/tidb-bin` builds.
+//! `TXGUARD_TEST_TIDB_BIN`, or what `tests/lib/tidb-bin` builds. A test that needs one to kill
+//! starts its own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -11,7 +12,7 @@ use super::backend::Backend;
 /// The server ends when its standard input does, that is with this process.
 struct Running {
     backend: Backend,
-    _stdin: Option<ChildStdin>,
+    _own: Option<Own>,
 }
 
 /// The server, started at the first call.
@@ -23,22 +24,62 @@ pub(crate) fn start() -> Result<Backend, String> {
 fn launch() -> Result<Running, String> {
     if let Ok(address) = std::env::var("TXGUARD_TEST_TIDB") {
         let backend = Backend { address, is_tidb: true, outside: true };
-        return Ok(Running { backend, _stdin: None });
+        return Ok(Running { backend, _own: None });
     }
-    let binary = binary()?;
+    let own = Own::start()?;
+    Ok(Running { backend: own.backend(), _own: Some(own) })
+}
+
+/// A TiDB of one test, empty at each start.
+pub(crate) struct Own {
+    /// The same over all restarts.
+    pub(crate) port: u16,
+    /// Where `/status` is.
+    pub(crate) status_port: u16,
+    binary: PathBuf,
+    child: Child,
+    _stdin: Option<ChildStdin>,
+}
+
+impl Own {
+    /// On free ports.
+    pub(crate) fn start() -> Result<Self, String> {
+        let binary = binary()?;
+        let (child, stdin, port, status_port) = spawn(&binary, 0)?;
+        Ok(Self { port, status_port, binary, child, _stdin: stdin })
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        let address = format!("127.0.0.1:{}", self.port);
+        Backend { address, is_tidb: true, outside: false }
+    }
+
+    /// As a crash would end it.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// On the same port again.
+    pub(crate) fn restart(&mut self) {
+        let started = spawn(&self.binary, self.port).expect("it has started before");
+        (self.child, self._stdin, self.port, self.status_port) = started;
+    }
+}
+
+fn spawn(binary: &Path, port: u16) -> Result<(Child, Option<ChildStdin>, u16, u16), String> {
     let folder = tempfile::tempdir().map_err(|error| format!("a folder for TiDB: {error}"))?;
     let ready = folder.path().join("ready");
-    let mut child = Command::new(&binary)
-        .args(["--port", "0", "--watch-stdin", "--ready-file"])
+    let mut child = Command::new(binary)
+        .args(["--watch-stdin", "--port", &port.to_string(), "--ready-file"])
         .arg(&ready)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .map_err(|error| format!("TiDB ({}): {error}", binary.display()))?;
     let stdin = child.stdin.take();
-    let port = wait_for_port(&ready, &mut child);
-    let backend = Backend { address: format!("127.0.0.1:{port}"), is_tidb: true, outside: false };
-    Ok(Running { backend, _stdin: stdin })
+    let (port, status_port) = wait_for_ports(&ready, &mut child);
+    Ok((child, stdin, port, status_port))
 }
 
 fn binary() -> Result<PathBuf, String> {
@@ -61,12 +102,13 @@ fn binary() -> Result<PathBuf, String> {
 
 /// A server that is there and doesn't start is a failure, nothing to skip.
 #[allow(clippy::disallowed_methods, reason = "waits for another process")]
-fn wait_for_port(ready: &Path, child: &mut Child) -> u16 {
+fn wait_for_ports(ready: &Path, child: &mut Child) -> (u16, u16) {
     let end = Instant::now() + Duration::from_secs(120);
     loop {
         if let Ok(line) = std::fs::read_to_string(ready) {
             let ports: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
-            return ports["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
+            let port = |name: &str| ports[name].as_u64().and_then(|port| port.try_into().ok());
+            return (port("port").expect("a port"), port("status_port").expect("a port"));
         }
         if let Ok(Some(status)) = child.try_wait() {
             panic!("TiDB ended at its start: {status}");

@@ -195,11 +195,15 @@ async fn serve(
     let mut config = Config::for_backend(backend)?;
     config.listen.mysql = "127.0.0.1:0".parse()?;
     config.listen.http = None;
+    config.limits.drain_timeout = Duration::from_secs(1);
     let app = App::build(&config, Parts::default()).await?;
     let address = app.mysql_address()?.to_string();
     let metrics = app.deps().metrics.clone();
     let stop = CancellationToken::new();
-    tasks.spawn(app.run(stop.clone(), Duration::from_secs(1)));
+    let (gently, at_once) = (stop.clone(), CancellationToken::new());
+    tasks.spawn(async move {
+        app.run(gently, at_once).await;
+    });
     Ok((address, metrics, stop))
 }
 

@@ -1,18 +1,17 @@
-//! `txguard serve`: exit code 0 after a signal, 2 for a mistake in the configuration, 3 for an
-//! address that can't be listened on.
+//! `txguard serve`: exit code 0 after a signal, 1 if that cut clients off, 2 for a mistake in the
+//! configuration, 3 for an address that can't be listened on.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::app::build::{App, BuildError, Parts};
-use crate::app::log;
+use crate::app::{files, log};
 use crate::base::config::{Config, Problems};
 
 use super::EXIT_CONFIG;
@@ -20,8 +19,8 @@ use super::EXIT_CONFIG;
 /// Exit code for an address that can't be listened on.
 const EXIT_LISTEN: u8 = 3;
 
-/// How long open transactions may go on after a signal.
-const DRAIN: Duration = Duration::from_secs(10);
+/// Exit code of a shutdown that cut clients off.
+const EXIT_CUT_OFF: u8 = 1;
 
 /// Serve MySQL clients.
 #[derive(Debug, Args)]
@@ -77,6 +76,16 @@ impl Serve {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
+        files::raise_limit();
+        files::check(config.limits.clients);
+        // Before anything is served: a signal must not end the process any more.
+        let (mut signals, hangup) = match (Signals::new(), signal(SignalKind::hangup())) {
+            (Ok(signals), Ok(hangup)) => (signals, hangup),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "no signals");
+                return ExitCode::FAILURE;
+            }
+        };
         let mut app = match App::build(&config, Parts::default()).await {
             Ok(app) => app,
             Err(error) => {
@@ -109,37 +118,84 @@ impl Serve {
         if let Some(file) = &self.config {
             app.follow(file.clone(), config);
         }
-        let stop = CancellationToken::new();
-        let served = app.run(stop.clone(), DRAIN);
+        let (stop, now) = (CancellationToken::new(), CancellationToken::new());
+        let served = app.run(stop.clone(), now.clone());
         tokio::pin!(served);
-        tokio::select! {
-            () = &mut served => return ExitCode::SUCCESS,
-            () = asked_to_stop() => {}
-        }
-        tracing::info!("stopping: no new clients, open transactions may finish");
-        stop.cancel();
-        tokio::select! {
-            () = served => {}
-            () = asked_to_stop() => tracing::warn!("stopping at once"),
-        }
-        ExitCode::SUCCESS
+        let ask = async {
+            signals.stop().await;
+            tracing::info!("stopping: no new clients, open transactions may finish");
+            stop.cancel();
+            signals.stop().await;
+            tracing::warn!("stopping at once");
+            now.cancel();
+            std::future::pending().await
+        };
+        let cut_off = tokio::select! {
+            cut_off = served => cut_off,
+            never = ask => never,
+            never = nothing_to_reload(hangup), if self.config.is_none() => never,
+        };
+        if cut_off > 0 { ExitCode::from(EXIT_CUT_OFF) } else { ExitCode::SUCCESS }
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn asked_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What ends the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT. Cancel safe.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// A SIGHUP is for whoever follows the file. Without one nothing happens, for ever.
+async fn nothing_to_reload(mut hangup: Signal) -> u64 {
+    loop {
+        match hangup.recv().await {
+            Some(()) => tracing::warn!("SIGHUP: no file to reload"),
+            None => std::future::pending().await,
+        }
     }
 }
 
 /// Says what is wrong where a person sees it; there is no log yet.
 pub(super) fn complain(what: &dyn std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{what}");
+    let _ = writeln!(io::stderr(), "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_hangup_without_a_file_ends_nothing() {
+        let hangup = || signal(SignalKind::hangup()).expect("signals");
+        let (listens, mut seen) = (hangup(), hangup());
+        let sent = async {
+            let pid = std::process::id().to_string();
+            let kill = std::process::Command::new("kill").args(["-s", "HUP", &pid]).status();
+            assert!(kill.expect("kill").success());
+            seen.recv().await;
+            tokio::task::yield_now().await;
+        };
+        tokio::select! {
+            biased;
+            _ = nothing_to_reload(listens) => panic!("it ends"),
+            () = sent => {}
+        }
+    }
 }

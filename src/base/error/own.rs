@@ -93,7 +93,7 @@ pub const ALL: &[Row] = &[
         code: 17001,
         sqlstate: "08S01",
         text: "no backend can be reached",
-        cause: "No address in `[backend] addresses` accepted a connection within the time limit.",
+        cause: "No address in `[backend] addresses` accepted a connection and greeted within the time limit.",
         remedy: "Start the database or correct the addresses; `/readyz` says what each one answered.",
     },
     Row {

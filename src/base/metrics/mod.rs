@@ -37,9 +37,30 @@ pub struct Metrics {
     connections_total: [IntCounter; Side::ALL.len()],
     log_dropped: IntCounter,
     backend_connect_errors: IntCounter,
+    backend_connections: IntGaugeVec,
+    backend_up: IntGaugeVec,
     journal_bytes: IntGauge,
     config_generation: IntGauge,
     config_rejected: IntGauge,
+}
+
+/// What is shown of one backend address.
+#[derive(Debug)]
+pub struct BackendGauges {
+    connections: IntGauge,
+    up: IntGauge,
+}
+
+impl BackendGauges {
+    /// It has so many connections.
+    pub fn connections(&self, now: usize) {
+        self.connections.set(i64::try_from(now).unwrap_or(i64::MAX));
+    }
+
+    /// Whether it is up.
+    pub fn up(&self, up: bool) {
+        self.up.set(up.into());
+    }
 }
 
 /// An open connection in the gauge; dropping it takes it out again.
@@ -89,12 +110,8 @@ impl Metrics {
             "Transactions that a policy wanted guarded and that could not be replayed, by reason.",
             &["reason"],
         );
-        let open = IntGaugeVec::new(
-            Opts::new("txguard_connections", "Open connections, by side."),
-            &["side"],
-        )
-        .expect(RIGHT);
-        register(&registry, &open);
+        let open =
+            gauges(&registry, "txguard_connections", "Open connections, by side.", &["side"]);
         let opened = counters(
             &registry,
             "txguard_connections_total",
@@ -113,6 +130,18 @@ impl Metrics {
         )
         .expect(RIGHT);
         register(&registry, &backend_connect_errors);
+        let backend_connections = gauges(
+            &registry,
+            "txguard_backend_connections",
+            "Connections to a backend address, those under way included.",
+            &["backend"],
+        );
+        let backend_up = gauges(
+            &registry,
+            "txguard_backend_up",
+            "1 while a backend address is known to be up.",
+            &["backend"],
+        );
         let journal_bytes = IntGauge::new(
             "txguard_journal_bytes",
             "Bytes of requests held for replay by all transactions together.",
@@ -132,12 +161,12 @@ impl Metrics {
         )
         .expect(RIGHT);
         register(&registry, &config_rejected);
-        let build = IntGaugeVec::new(
-            Opts::new("txguard_build_info", "Always 1; the version is in the label."),
+        let build = gauges(
+            &registry,
+            "txguard_build_info",
+            "Always 1; the version is in the label.",
             &["version"],
-        )
-        .expect(RIGHT);
-        register(&registry, &build);
+        );
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
         add(&registry, prometheus::process_collector::ProcessCollector::for_self());
@@ -165,6 +194,8 @@ impl Metrics {
             connections_total: Side::ALL.map(|side| opened.with_label_values(&[side.as_str()])),
             log_dropped,
             backend_connect_errors,
+            backend_connections,
+            backend_up,
             journal_bytes,
             config_generation,
             config_rejected,
@@ -216,6 +247,22 @@ impl Metrics {
     /// A backend address did not accept a connection.
     pub fn backend_connect_error(&self) {
         self.backend_connect_errors.inc();
+    }
+
+    /// The gauges of an address. The configuration bounds how many there are.
+    #[must_use]
+    pub fn backend(&self, address: &str) -> BackendGauges {
+        BackendGauges {
+            connections: self.backend_connections.with_label_values(&[address]),
+            up: self.backend_up.with_label_values(&[address]),
+        }
+    }
+
+    /// An address is gone from the configuration, and so is its last connection.
+    pub fn forget_backend(&self, address: &str) {
+        // An error means that it was never there.
+        let _ = self.backend_connections.remove_label_values(&[address]);
+        let _ = self.backend_up.remove_label_values(&[address]);
     }
 
     /// Journals hold so many bytes now.
@@ -283,6 +330,12 @@ fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Int
     let counters = IntCounterVec::new(Opts::new(name, help), labels).expect(RIGHT);
     register(registry, &counters);
     counters
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect(RIGHT);
+    register(registry, &gauges);
+    gauges
 }
 
 fn latency(registry: &Registry, name: &str, help: &str) -> Histogram {

@@ -6,8 +6,9 @@ use super::*;
 #[test]
 fn every_metric_with_type_and_help() {
     let metrics = Metrics::new();
-    // Reasons come from other rooms: this family has no series before the first.
+    // Reasons and addresses come from elsewhere: these families have no series before the first.
     metrics.unguarded("some_reason");
+    let _ = metrics.backend("127.0.0.1:4000");
     let mut families: Vec<String> = metrics
         .registry
         .gather()
@@ -27,6 +28,8 @@ fn every_metric_with_type_and_help() {
     process_threads gauge: Number of OS threads in the process.
     process_virtual_memory_bytes gauge: Virtual memory size in bytes.
     txguard_backend_connect_errors_total counter: Attempts to connect to a backend address that failed.
+    txguard_backend_connections gauge: Connections to a backend address, those under way included.
+    txguard_backend_up gauge: 1 while a backend address is known to be up.
     txguard_build_info gauge: Always 1; the version is in the label.
     txguard_commit_seconds histogram: Time that a commit point took for the client, replays included.
     txguard_config_generation gauge: Counts the configurations that were in force, from 1.
@@ -86,6 +89,21 @@ fn a_dropped_guard_takes_its_connection_out() {
     assert_eq!(metrics.connections(Side::Client), 0);
     let total = "txguard_connections_total{side=\"client\"} 2";
     assert!(metrics.render().lines().any(|line| line == total));
+}
+
+#[test]
+fn a_forgotten_backend_is_not_shown_any_more() {
+    let metrics = Metrics::new();
+    let (one, two) = (metrics.backend("a:1"), metrics.backend("b:2"));
+    one.connections(3);
+    two.up(true);
+    let shown = |line: &str| metrics.render().lines().any(|found| found == line);
+    assert!(shown("txguard_backend_connections{backend=\"a:1\"} 3"));
+    assert!(shown("txguard_backend_up{backend=\"a:1\"} 0"));
+    metrics.forget_backend("a:1");
+    metrics.forget_backend("never:1");
+    assert!(!metrics.render().contains("a:1"));
+    assert!(shown("txguard_backend_up{backend=\"b:2\"} 1"));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::metrics::Metrics;
 
-pub use readiness::{BackendState, Readiness};
+pub use readiness::Readiness;
 
 /// What the pages show.
 #[derive(Debug, Clone)]

@@ -1,36 +1,17 @@
 //! Whether new clients are served, and why not.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
-/// What `/readyz` answers from; written by whoever connects to backends and by the shutdown.
-#[derive(Debug)]
+use crate::net::backend::{self, Health, Pool};
+
+/// What `/readyz` answers from: the shutdown, and what is known of the backends.
 pub struct Readiness {
     draining: AtomicBool,
-    backends: Vec<Backend>,
-}
-
-#[derive(Debug)]
-struct Backend {
-    address: String,
-    state: AtomicU8,
-    /// Why it is down; only touched when that changes, and read by `/readyz`.
-    why: Mutex<String>,
-}
-
-/// What is known of a backend address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum BackendState {
-    /// Nobody has tried it yet.
-    Unchecked = 0,
-    /// The last connection to it succeeded.
-    Up = 1,
-    /// The last connection to it failed.
-    Down = 2,
+    pool: Arc<Pool>,
 }
 
 /// The body of `/readyz`.
@@ -45,24 +26,19 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 struct BackendReport {
     address: String,
-    state: BackendState,
+    state: Health,
+    #[serde(skip_serializing_if = "is_false")]
+    draining: bool,
+    connections: usize,
     #[serde(skip_serializing_if = "String::is_empty")]
     why: String,
 }
 
 impl Readiness {
-    /// All backends unchecked, not draining.
+    /// Not draining.
     #[must_use]
-    pub fn new(addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let backend = |address: String| Backend {
-            address,
-            state: AtomicU8::new(BackendState::Unchecked as u8),
-            why: Mutex::default(),
-        };
-        Self {
-            draining: AtomicBool::new(false),
-            backends: addresses.into_iter().map(|address| backend(address.into())).collect(),
-        }
+    pub const fn new(pool: Arc<Pool>) -> Self {
+        Self { draining: AtomicBool::new(false), pool }
     }
 
     /// From now on no new clients are served.
@@ -70,67 +46,40 @@ impl Readiness {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// True after [`Readiness::drain`].
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// A connection to this address (by its place in the list) succeeded. One atomic write if
-    /// that is news, else one read.
-    pub fn backend_up(&self, place: usize) {
-        let Some(backend) = self.backends.get(place) else { return };
-        if backend.state() != BackendState::Up {
-            backend.state.store(BackendState::Up as u8, Ordering::Relaxed);
-            backend.set_why(String::new());
-        }
-    }
-
-    /// A connection to this address failed.
-    pub fn backend_down(&self, place: usize, why: impl Into<String>) {
-        let Some(backend) = self.backends.get(place) else { return };
-        backend.set_why(why.into());
-        backend.state.store(BackendState::Down as u8, Ordering::Relaxed);
-    }
-
-    /// What is known of an address.
-    #[must_use]
-    pub fn backend(&self, place: usize) -> Option<BackendState> {
-        self.backends.get(place).map(Backend::state)
-    }
-
-    /// True if new clients are served: not draining, and a backend can be reached.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.reasons().is_empty()
-    }
-
-    fn reasons(&self) -> Vec<&'static str> {
-        let mut reasons = Vec::new();
-        if self.is_draining() {
-            reasons.push("draining");
-        }
-        let any = |state| self.backends.iter().any(|backend| backend.state() == state);
-        if !any(BackendState::Up) {
-            let unchecked = any(BackendState::Unchecked);
-            reasons.push(if unchecked { "no backend checked yet" } else { "no backend reachable" });
-        }
-        reasons
-    }
-
     pub(super) fn report(&self) -> Report {
-        let reasons = self.reasons();
-        let backends = self
-            .backends
-            .iter()
-            .map(|backend| BackendReport {
-                address: backend.address.clone(),
-                state: backend.state(),
-                why: backend.why(),
-            })
-            .collect();
+        let backends = self.pool.report();
+        let reasons = reasons(self.draining.load(Ordering::Relaxed), &backends);
+        let backends = backends.into_iter().map(BackendReport::from).collect();
         Report { ready: reasons.is_empty(), reasons, backends }
     }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness").field("draining", &self.draining).finish_non_exhaustive()
+    }
+}
+
+/// Why new clients are not served: one backend that is up and gets clients is enough.
+fn reasons(draining: bool, backends: &[backend::Report]) -> Vec<&'static str> {
+    let mut reasons = Vec::new();
+    if draining {
+        reasons.push("draining");
+    }
+    let serving = backends.iter().filter(|backend| !backend.draining);
+    let found: Vec<_> = serving.map(|backend| backend.health).collect();
+    if found.is_empty() {
+        reasons.push("every backend is drained");
+    }
+    let words = [
+        (Health::Up, None),
+        (Health::Unchecked, Some("no backend checked yet")),
+        (Health::Stopping, Some("no backend stays: shutting down")),
+        (Health::Down, Some("no backend reachable")),
+    ];
+    let best = words.into_iter().find(|(health, _)| found.contains(health));
+    reasons.extend(best.and_then(|(_, reason)| reason));
+    reasons
 }
 
 impl Report {
@@ -139,40 +88,44 @@ impl Report {
     }
 }
 
-impl Backend {
-    fn state(&self) -> BackendState {
-        match self.state.load(Ordering::Relaxed) {
-            0 => BackendState::Unchecked,
-            1 => BackendState::Up,
-            _ => BackendState::Down,
-        }
+impl From<backend::Report> for BackendReport {
+    fn from(report: backend::Report) -> Self {
+        let backend::Report { address, health: state, draining, connections, why } = report;
+        Self { address, state, draining, connections, why }
     }
+}
 
-    fn why(&self) -> String {
-        self.why.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-    }
-
-    fn set_why(&self, why: String) {
-        *self.why.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = why;
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn one(health: Health, draining: bool) -> backend::Report {
+        let (address, why) = ("a:1".to_owned(), String::new());
+        backend::Report { address, health, draining, connections: 0, why }
+    }
+
     #[test]
     fn one_backend_is_enough_and_draining_ends_it() {
-        let readiness = Readiness::new(["a:1", "b:2"]);
-        assert_eq!(readiness.reasons(), ["no backend checked yet"]);
-        readiness.backend_down(0, "connection refused");
-        assert_eq!(readiness.reasons(), ["no backend checked yet"]);
-        readiness.backend_down(1, "timed out");
-        assert_eq!(readiness.reasons(), ["no backend reachable"]);
-        readiness.backend_up(1);
-        assert!(readiness.is_ready());
-        assert_eq!(readiness.backend(1), Some(BackendState::Up));
-        readiness.drain();
-        assert_eq!(readiness.reasons(), ["draining"]);
+        use Health::{Down, Stopping, Unchecked, Up};
+        for (backends, why) in [
+            (&[(Unchecked, false), (Unchecked, false)][..], Some("no backend checked yet")),
+            (&[(Down, false), (Unchecked, false)], Some("no backend checked yet")),
+            (&[(Down, false), (Down, false)], Some("no backend reachable")),
+            (&[(Down, false), (Stopping, false)], Some("no backend stays: shutting down")),
+            (&[(Down, false), (Up, true)], Some("no backend reachable")),
+            (&[(Up, true), (Up, true)], Some("every backend is drained")),
+            (&[(Up, true), (Up, false)], None),
+            (&[(Down, false), (Up, false)], None),
+        ] {
+            let backends: Vec<_> =
+                backends.iter().map(|&(state, drain)| one(state, drain)).collect();
+            assert_eq!(reasons(false, &backends), why.into_iter().collect::<Vec<_>>());
+        }
+        assert_eq!(reasons(true, &[one(Up, false)]), ["draining"]);
     }
 }

@@ -4,25 +4,35 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::base::clock::SystemClock;
+use crate::base::config::Backend;
 use crate::base::tasks::Tasks;
+use crate::net::backend::Pool;
 
 struct Site {
     address: std::net::SocketAddr,
     state: HttpState,
+    pool: Arc<Pool>,
     tasks: Tasks,
+}
+
+/// One server at this address.
+fn backend(address: &str) -> Backend {
+    Backend { addresses: vec![address.parse().expect("an address")], ..Backend::default() }
 }
 
 async fn start() -> Site {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let state = HttpState {
-        metrics: Arc::new(Metrics::new()),
-        readiness: Arc::new(Readiness::new(["127.0.0.1:4000"])),
-    };
-    let tasks = Tasks::default();
+    let (metrics, tasks) = (Arc::new(Metrics::new()), Tasks::default());
+    // Nobody listens on port 1.
+    let (nowhere, clock) = (backend("127.0.0.1:1"), Arc::new(SystemClock));
+    let stop = CancellationToken::new();
+    let pool = Arc::new(Pool::new(&nowhere, clock, metrics.clone(), 1, stop));
+    let state = HttpState { metrics, readiness: Arc::new(Readiness::new(pool.clone())) };
     let served = serve(listener, state.clone(), tasks.token().clone());
     tasks.spawn(async move { served.await.expect("served") });
-    Site { address, state, tasks }
+    Site { address, state, pool, tasks }
 }
 
 impl Site {
@@ -56,16 +66,27 @@ async fn pages_say_what_they_should() {
 #[tokio::test]
 async fn readiness_says_why_not() {
     let site = start().await;
-    site.state.readiness.backend_down(0, "connection refused");
+    assert!(site.pool.connect().await.is_err());
     let (status, kind, body) = site.get("/readyz").await;
     assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
     assert_eq!(kind, "application/json");
-    insta::assert_snapshot!(body, @r#"{"ready":false,"reasons":["no backend reachable"],"backends":[{"address":"127.0.0.1:4000","state":"down","why":"connection refused"}]}"#);
+    insta::assert_snapshot!(body, @r#"{"ready":false,"reasons":["no backend reachable"],"backends":[{"address":"127.0.0.1:1","state":"down","connections":0,"why":"Connection refused (os error 111)"}]}"#);
 
-    site.state.readiness.backend_up(0);
+    let server = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = server.local_addr().expect("bound").to_string();
+    site.pool.replace(&backend(&address));
+    let (_, _, body) = site.get("/readyz").await;
+    assert!(body.contains("no backend checked yet"), "{body}");
+    let greet = async {
+        let (mut stream, _) = server.accept().await.expect("a client");
+        stream.write_all(b"\x4a\0\0\0\x0a8.0.11").await.expect("it listens");
+    };
+    let ((), connected) = tokio::join!(greet, site.pool.connect());
     let (status, _, body) = site.get("/readyz").await;
     assert_eq!(status, "HTTP/1.1 200 OK");
-    insta::assert_snapshot!(body, @r#"{"ready":true,"reasons":[],"backends":[{"address":"127.0.0.1:4000","state":"up"}]}"#);
+    let body = body.replace(&address, "a:1");
+    insta::assert_snapshot!(body, @r#"{"ready":true,"reasons":[],"backends":[{"address":"a:1","state":"up","connections":1}]}"#);
+    drop(connected);
 
     site.state.readiness.drain();
     let (status, _, body) = site.get("/readyz").await;
