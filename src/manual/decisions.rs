@@ -109,7 +109,7 @@
 //! complaint, and belongs where the server put it. Rejected: trusting that the ERR comes (a
 //! version that doesn't send it would shift every answer by one).
 //!
-//! # D-016 KILL is relayed unless that would be wrong (2026-11-22)
+//! # D-019 KILL is relayed unless that would be wrong (2026-11-22)
 //!
 //! Clients see their backend's own connection ids, and the server knows who may kill whom, so a
 //! KILL is relayed as it is: where the id was issued by the same backend, where nobody has it
@@ -130,7 +130,7 @@
 //! user (txguard has no password), ending our own session with the victim (what it runs would go
 //! on in the server until that notices). An id that several backends have issued is refused.
 //!
-//! # D-017 No KILL of ours to a TiDB v8.5.0 to v8.5.3 (2026-11-22)
+//! # D-020 No KILL of ours to a TiDB v8.5.0 to v8.5.3 (2026-11-22)
 //!
 //! There a KILL or KILL QUERY of an idle connection with a written transaction can end the whole
 //! server (tidb#63956), and whether a connection is idle when the KILL arrives can't be known. For

@@ -18,7 +18,7 @@ use crate::net::lane::Lane;
 use crate::sql::Kill;
 use crate::store::service::ServiceError;
 use crate::txn::guard::Unguarded;
-use crate::wire::frame::write_packet;
+use crate::wire::frame::{Header, write_packet};
 use crate::wire::packet::err::Err as ErrPacket;
 use crate::wire::packet::ok::Ok as OkPacket;
 use crate::wire::status::Status;
@@ -88,52 +88,53 @@ impl Conversation {
         if let Some(txn) = self.txn.as_mut() {
             txn.statements += 1;
         }
+        let seq = Header::read(up.pending()).map_or(0, |header| header.seq).wrapping_add(1);
         up.discard(request.frame_len);
-        self.event = Some(Event::Kill(errand));
+        self.event = Some(Event::Kill { errand, seq });
         Step::Next
     }
 
-    async fn carry_out(&self, errand: Errand) -> Vec<u8> {
+    async fn carry_out(&self, errand: Errand, seq: u8) -> Vec<u8> {
         match errand {
-            Errand::Refuse(own) => own_error(own, 1),
+            Errand::Refuse(own) => own_error(own, seq),
             Errand::NotOwner(id) => {
                 let message = format!("You are not owner of thread {id}");
-                error(NOT_OWNER, b"HY000", message.as_bytes())
+                error(seq, NOT_OWNER, b"HY000", message.as_bytes())
             }
             Errand::End(victim) => {
                 tracing::info!(conn = self.connection_id, at = &*victim.backend, "KILL: closed");
                 victim.end.cancel();
-                self.done()
+                self.done(seq)
             }
-            Errand::Send { kill, victim } => self.send_kill(kill, &victim).await,
+            Errand::Send { kill, victim } => self.send_kill(kill, &victim, seq).await,
         }
     }
 
-    async fn send_kill(&self, kill: Kill, victim: &Peer) -> Vec<u8> {
-        let Some(service) = &self.deps.service else { return own_error(Own::KillElsewhere, 1) };
+    async fn send_kill(&self, kill: Kill, victim: &Peer, seq: u8) -> Vec<u8> {
+        let Some(service) = &self.deps.service else { return own_error(Own::KillElsewhere, seq) };
         let (conn, at) = (self.connection_id, &*victim.backend);
         match service.run(at, &kill.statement(victim.is_tidb)).await {
             Ok(()) => {
                 tracing::info!(conn, at, "KILL: sent to the victim's backend");
-                self.done()
+                self.done(seq)
             }
             Err(ServiceError::Server(said)) => {
-                error(said.code, said.state.as_bytes(), said.message.as_bytes())
+                error(seq, said.code, said.state.as_bytes(), said.message.as_bytes())
             }
             Err(failed) => {
                 tracing::warn!(conn, at, %failed, "KILL: the victim's backend was not reached");
-                own_error(Own::KillNotSent, 1)
+                own_error(Own::KillNotSent, seq)
             }
         }
     }
 
     /// An OK in the state of the session.
-    fn done(&self) -> Vec<u8> {
+    fn done(&self, seq: u8) -> Vec<u8> {
         let status = Status(self.status.0 & Status::LASTING);
         let mut payload = Vec::new();
         OkPacket { affected_rows: 0, last_insert_id: 0, status, warnings: 0, info: &[] }
             .write(&mut payload);
-        frame(&payload)
+        frame(seq, &payload)
     }
 }
 
@@ -145,22 +146,21 @@ where
     /// Carries a KILL out and answers it. Takes no longer than the service account's limit.
     ///
     /// Not cancel safe: the KILL may be carried out and not answered.
-    pub(super) async fn kill(&mut self, errand: Errand) {
-        let answer = self.talk.carry_out(errand).await;
+    pub(super) async fn kill(&mut self, errand: Errand, seq: u8) {
+        let answer = self.talk.carry_out(errand, seq).await;
         self.link.down.push(&answer);
     }
 }
 
-fn error(code: u16, sqlstate: &[u8], message: &[u8]) -> Vec<u8> {
+fn error(seq: u8, code: u16, sqlstate: &[u8], message: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     ErrPacket { code, sqlstate, message }.write(&mut payload);
-    frame(&payload)
+    frame(seq, &payload)
 }
 
-/// The first packet behind a command.
-fn frame(payload: &[u8]) -> Vec<u8> {
+fn frame(seq: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
-    write_packet(&mut frame, 1, payload);
+    write_packet(&mut frame, seq, payload);
     frame
 }
 

@@ -63,8 +63,7 @@ impl Conversation {
     /// With this frame the client's statement is longer than it may be.
     #[inline]
     pub(super) fn is_too_long(&self, header: Header) -> bool {
-        self.up.packet_len(header) > self.limit.terms.statement_max
-            && !self.client_sends_data(header)
+        self.up.packet_len(header) > self.limit.terms.statement_max && !self.client_sends_data()
     }
 
     /// Refuses the statement under way, as soon as all before it is answered. A part of it may

@@ -169,8 +169,8 @@ enum Event {
     Drained,
     /// The client gets this error, with this sequence id, and is closed.
     Refused { own: Own, seq: u8 },
-    /// A KILL that the own backend can't carry out; it has no answer yet.
-    Kill(Errand),
+    /// A KILL that the own backend can't carry out; the answer has this sequence id.
+    Kill { errand: Errand, seq: u8 },
 }
 
 /// A conflict whose error is held back.
@@ -423,13 +423,12 @@ where
                             return end;
                         }
                         self.talk.limit.heard(self.talk.deps.clock.now());
-                        if self.talk.draining && self.talk.is_idle() {
-                            let _ = self.link.flush_down().await;
-                            return End::Drained;
-                        }
                     }
                     Some(Event::Refused { own, seq }) => return self.refuse(own, seq).await,
-                    Some(Event::Kill(errand)) => self.kill(errand).await,
+                    Some(Event::Kill { errand, seq }) => {
+                        self.kill(errand, seq).await;
+                        self.talk.limit.heard(self.talk.deps.clock.now());
+                    }
                     Some(Event::Drained) => {
                         let _ = self.link.flush_down().await;
                         return End::Drained;

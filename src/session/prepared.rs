@@ -252,10 +252,7 @@ impl Conversation {
             return Step::Wait;
         }
         self.unguard(Unguarded::LongData, up);
-        if !self.takes_long_data(request, up) && self.is_tidb {
-            self.expect(request.command, What::Other, 0);
-            self.up.fence = true;
-        }
+        self.up.fence = !self.takes_long_data(request, up) && self.is_tidb;
         self.send(request, What::Other, 0, up);
         Step::Next
     }

@@ -140,6 +140,7 @@ impl Conversation {
             self.unguard(Unguarded::Infile, up);
         }
         if kind == Kind::Authentication {
+            self.up.ask_for_login();
             let payload = &down.pending()[HEADER_LEN..frame_len];
             if let Err(own) = self.passwords.asked(payload) {
                 let seq = down.pending()[HEADER_LEN - 1];

@@ -27,6 +27,8 @@ pub(super) struct Position {
     /// The client sends a file, up to an empty packet; the backend reads it to that end also when
     /// it has met an error.
     file: bool,
+    /// The backend has asked for more than the first packet of COM_CHANGE_USER.
+    login: bool,
     /// A COM_PING of ours goes out behind the packet under way.
     pub(super) fence: bool,
     /// Payload bytes of the packet under way, in all its frames so far.
@@ -39,6 +41,11 @@ impl Position {
     /// The backend asks the client for a file.
     pub(super) fn ask_for_file(&mut self) {
         self.file = true;
+    }
+
+    /// The backend asks the client who it is.
+    pub(super) fn ask_for_login(&mut self) {
+        self.login = true;
     }
 
     /// Payload bytes of the client's packet, this frame of it included.
@@ -117,7 +124,7 @@ impl Conversation {
                 self.refuse_statement(header);
                 return if self.event.is_some() { Flow::Stop } else { Flow::Relay };
             }
-            let data = self.client_sends_data(header);
+            let data = self.client_sends_data();
             if self.up.continues || data {
                 // An empty packet ends a file, unless it ends a packet of 16 MiB.
                 self.up.file &= header.len > 0 || self.up.continues;
@@ -154,11 +161,10 @@ impl Conversation {
         }
     }
 
-    /// The client's packets are no commands: a file, or an answer to an authentication request,
-    /// which is never the first packet of its exchange.
-    pub(super) fn client_sends_data(&self, header: Header) -> bool {
-        let asked = |front: &Expected<Ask>| front.command == Command::CHANGE_USER;
-        self.up.file || header.seq > 0 && self.expected.front().is_some_and(asked)
+    /// The client's packets are no commands: a file, or an answer to an authentication request.
+    pub(super) fn client_sends_data(&self) -> bool {
+        let changes = |front: &Expected<Ask>| front.command == Command::CHANGE_USER;
+        self.up.file || self.up.login && self.expected.front().is_some_and(changes)
     }
 
     /// Lets a whole frame pass without a look.
@@ -213,6 +219,7 @@ impl Conversation {
     }
 
     pub(super) fn other(&mut self, request: Request, up: &mut Lane) -> Step {
+        self.up.login &= request.command != Command::CHANGE_USER;
         let payload = request.payload(up);
         let what = match request.command {
             Command::PING | Command::STATISTICS | Command::QUIT => What::Other,
@@ -262,8 +269,14 @@ impl Conversation {
     pub(super) fn send(&mut self, request: Request, what: What, tag: usize, up: &mut Lane) {
         self.up.asked = false;
         match request.command.reply() {
-            Reply::Nothing | Reply::Complaint => {}
-            _ => self.expect(request.command, what, tag),
+            Reply::Nothing => {}
+            Reply::Complaint if !self.up.fence => {}
+            _ => {
+                let sent = self.deps.clock.now();
+                self.limit.heard(sent);
+                self.up.asked = true;
+                self.expected.push(request.command, Ask::Client { what, sent, tag });
+            }
         }
         if let Some(header) = Header::read(up.pending()) {
             self.count.command(header.seq);
@@ -272,14 +285,6 @@ impl Conversation {
         let len = self.up.skip.min(up.pending().len());
         up.release(len);
         self.up.skip -= len;
-    }
-
-    /// Expects the reply to a command of the client.
-    pub(super) fn expect(&mut self, command: Command, what: What, tag: usize) {
-        let sent = self.deps.clock.now();
-        self.limit.heard(sent);
-        self.up.asked = true;
-        self.expected.push(command, Ask::Client { what, sent, tag });
     }
 
     /// The statement id of a COM_STMT_*.
