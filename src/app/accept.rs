@@ -12,7 +12,9 @@ use crate::base::error::Own;
 use crate::base::metrics::{ConnectionGuard, Side};
 use crate::base::tasks::Tasks;
 use crate::net::backend::{Pool, Seat};
+use crate::net::origin;
 use crate::session::{self, Backend, Deps, End, Session, Terms};
+use crate::wire::origin::Origin;
 
 use super::settings::Limits;
 use super::throttle::Throttle;
@@ -122,14 +124,16 @@ impl Host {
     }
 
     /// Connects a client to a backend and relays its login.
-    async fn login(&self, client: TcpStream, terms: &Terms) -> Option<Served> {
-        let peer =
-            client.peer_addr().map_or_else(|error| error.to_string(), |addr| addr.to_string());
-        if let Err(error) = client.set_nodelay(true) {
-            tracing::debug!(peer, %error, "client left before it was served");
-            return None;
-        }
-        let connected = match self.pool.connect().await {
+    async fn login(&self, mut client: TcpStream, terms: &Terms) -> Option<Served> {
+        let origin = match origin(&mut client, terms).await {
+            Ok(origin) => origin,
+            Err(error) => {
+                tracing::info!(%error, "client left before it was served");
+                return None;
+            }
+        };
+        let peer = origin.client.to_string();
+        let connected = match self.pool.connect(&terms.legs.backend.announce(origin)).await {
             Ok(connected) => connected,
             Err(error) => {
                 if let Some(times) = self.unreachable.count(self.deps.clock.now()) {
@@ -165,6 +169,25 @@ impl Served {
         let conn = session.connection_id();
         let end = session.run(seat.leave().clone()).await;
         tracing::debug!(conn, peer, ?end, "client left");
+    }
+}
+
+/// Where a client comes from: what the load balancer says before it, if one is expected to.
+async fn origin(client: &mut TcpStream, terms: &Terms) -> io::Result<Origin> {
+    client.set_nodelay(true)?;
+    let socket = Origin { client: client.peer_addr()?, server: client.local_addr()? };
+    if !terms.legs.client.is_announced(socket.client.ip()) {
+        return Ok(socket);
+    }
+    let header = tokio::time::timeout(terms.handshake_max, origin::receive(client));
+    let wrong = |error| {
+        let peer = socket.client;
+        io::Error::new(io::ErrorKind::InvalidData, format!("{peer}: PROXY protocol: {error}"))
+    };
+    match header.await {
+        Ok(Ok(origin)) => Ok(origin.unwrap_or(socket)),
+        Ok(Err(error)) => Err(wrong(error)),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::base::config::{
     Address, BackendLeg, ClientLeg, Compression, Identity as Files, Network, ProxyHeader, TlsMode,
 };
 use crate::wire::compress::{Algorithm, ZSTD_LEVEL};
-use crate::wire::origin::Version;
+use crate::wire::origin::{Origin, Version, write};
 
 use super::tls::{Acceptor, ClientCertificate, Connector, Identity, Name, TlsError};
 
@@ -106,12 +106,14 @@ impl BackendSide {
                 Compression::Zlib => Some(Algorithm::Zlib),
                 Compression::Zstd => Some(Algorithm::Zstd(ZSTD_LEVEL)),
             },
-            proxy_protocol: match leg.proxy_protocol {
-                ProxyHeader::Off => None,
-                ProxyHeader::V1 => Some(Version::V1),
-                ProxyHeader::V2 => Some(Version::V2),
-            },
+            proxy_protocol: version(leg.proxy_protocol),
         })
+    }
+
+    /// What a connection to a backend begins with: whose it is, where that is wanted.
+    #[must_use]
+    pub fn announce(&self, origin: Origin) -> Vec<u8> {
+        self.proxy_protocol.map_or_else(Vec::new, |version| write(Some(origin), version))
     }
 
     /// The name that the certificate of the server at this HOST:PORT must be for.
@@ -122,6 +124,14 @@ impl BackendSide {
         let host =
             || address.parse::<Address>().map_or(address.to_owned(), |a| a.host().to_owned());
         self.name.clone().map_or_else(|| Name::new(&host()), Ok)
+    }
+}
+
+pub(super) fn version(header: ProxyHeader) -> Option<Version> {
+    match header {
+        ProxyHeader::Off => None,
+        ProxyHeader::V1 => Some(Version::V1),
+        ProxyHeader::V2 => Some(Version::V2),
     }
 }
 

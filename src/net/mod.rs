@@ -6,7 +6,7 @@
 //! backend  the database servers: choosing, connecting, health
 //! legs     how both legs of a connection are dressed
 //! listen   listening
-//! origin   the PROXY protocol at both ends
+//! origin   who a client is, by the PROXY protocol
 //! stream   one leg: a socket, TLS around it, compression within
 //! tls      certificates
 //! ```

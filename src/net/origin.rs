@@ -1,12 +1,10 @@
-//! The PROXY protocol at both ends: who a client is, if a load balancer says so, and telling a
-//! backend the same.
+//! The PROXY protocol's header of a client: who it is, if a load balancer says so.
 
 use std::io;
-use std::net::SocketAddr;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::wire::origin::{Origin, Progress, Version, read, write};
+use crate::wire::origin::{Origin, Progress, read};
 
 /// Reads the header that a connection begins with, and nothing behind it. `None` if it names
 /// nobody, as a load balancer's own health check does.
@@ -31,22 +29,4 @@ where
             }
         }
     }
-}
-
-/// Tells a backend who the client is, ahead of everything else.
-///
-/// # Errors
-/// The backend doesn't take it.
-///
-/// Not cancel safe: a part of the header may have been written.
-pub async fn send<S>(
-    stream: &mut S,
-    client: SocketAddr,
-    server: SocketAddr,
-    version: Version,
-) -> io::Result<()>
-where
-    S: AsyncWrite + Unpin,
-{
-    stream.write_all(&write(Origin { client, server }, version)).await
 }

@@ -128,10 +128,16 @@ fn addresses<const N: usize>(rest: &[u8]) -> Result<Option<Origin>, Malformed> {
     Ok(Some(Origin { client, server: SocketAddr::new(ip(N)?, port(2 * N + 2)?) }))
 }
 
-/// The header for a connection. Addresses of two families are both written as IPv6.
+/// The header for a connection, or for one that comes from no client. Addresses of two families
+/// are both written as IPv6.
 #[must_use]
-pub fn write(origin: Origin, version: Version) -> Vec<u8> {
-    let Origin { client, server } = origin;
+pub fn write(origin: Option<Origin>, version: Version) -> Vec<u8> {
+    let Some(Origin { client, server }) = origin else {
+        return match version {
+            Version::V1 => b"PROXY UNKNOWN\r\n".to_vec(),
+            Version::V2 => [&V2_SIGNATURE[..], &[0x20, 0, 0, 0]].concat(),
+        };
+    };
     let pair = match (client.ip().to_canonical(), server.ip().to_canonical()) {
         (IpAddr::V4(client), IpAddr::V4(server)) => Pair::V4(client, server),
         (client, server) => Pair::V6(mapped(client), mapped(server)),
@@ -216,6 +222,14 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_written_and_read() {
+        for version in [Version::V1, Version::V2] {
+            let bytes = write(None, version);
+            assert_eq!(all(&bytes), Ok((None, bytes.len())));
+        }
+    }
+
+    #[test]
     fn what_is_no_header_is_refused() {
         for bad in [
             &b"\x4a\0\0\x01\x85\xa6\xff\x01\0\0\0\x01"[..],
@@ -247,7 +261,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read(client in address(), server in address(), two: bool) {
             let version = if two { Version::V2 } else { Version::V1 };
-            let bytes = write(Origin { client, server }, version);
+            let bytes = write(Some(Origin { client, server }), version);
             let (origin, len) = all(&bytes).expect("our own");
             let origin = origin.expect("addresses");
             prop_assert_eq!(len, bytes.len());

@@ -66,7 +66,7 @@ async fn pages_say_what_they_should() {
 #[tokio::test]
 async fn readiness_says_why_not() {
     let site = start().await;
-    assert!(site.pool.connect().await.is_err());
+    assert!(site.pool.connect(b"").await.is_err());
     let (status, kind, body) = site.get("/readyz").await;
     assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
     assert_eq!(kind, "application/json");
@@ -81,7 +81,7 @@ async fn readiness_says_why_not() {
         let (mut stream, _) = server.accept().await.expect("a client");
         stream.write_all(b"\x4a\0\0\0\x0a8.0.11").await.expect("it listens");
     };
-    let ((), connected) = tokio::join!(greet, site.pool.connect());
+    let ((), connected) = tokio::join!(greet, site.pool.connect(b""));
     let (status, _, body) = site.get("/readyz").await;
     assert_eq!(status, "HTTP/1.1 200 OK");
     let body = body.replace(&address, "a:1");

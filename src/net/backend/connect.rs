@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -19,14 +20,19 @@ pub(super) enum Hello {
     Nothing,
 }
 
-/// Connects and waits for the server's first words, both together for `limit` at most. Whatever
-/// must be written before a server greets is written here.
+/// Connects, says what goes `ahead` of everything else, and waits for the server's first words, all
+/// together for `limit` at most.
 ///
 /// Cancel safe: a connection under way is dropped.
-pub(super) async fn connect(address: &Address, limit: Duration) -> io::Result<(TcpStream, Hello)> {
+pub(super) async fn connect(
+    address: &Address,
+    ahead: &[u8],
+    limit: Duration,
+) -> io::Result<(TcpStream, Hello)> {
     let greeted = async {
-        let stream = TcpStream::connect((address.host(), address.port())).await?;
+        let mut stream = TcpStream::connect((address.host(), address.port())).await?;
         stream.set_nodelay(true)?;
+        stream.write_all(ahead).await?;
         let hello = first_words(&stream).await;
         Ok((stream, hello))
     };
@@ -48,7 +54,7 @@ async fn first_words(stream: &TcpStream) -> Hello {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -70,7 +76,7 @@ mod tests {
                 stream.write_all(said).await.expect("it listens");
             };
             let limit = Duration::from_secs(10);
-            let ((), connected) = tokio::join!(serve, connect(&address, limit));
+            let ((), connected) = tokio::join!(serve, connect(&address, b"", limit));
             let (mut stream, found) = connected.expect("a connection");
             assert_eq!(found, hello);
             let mut heard = Vec::new();
@@ -84,7 +90,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let address = listener.local_addr().expect("bound").to_string();
         let address = address.parse().expect("an address");
-        let error = connect(&address, Duration::from_millis(20)).await.expect_err("no greeting");
+        let error =
+            connect(&address, b"", Duration::from_millis(20)).await.expect_err("no greeting");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -63,14 +63,20 @@ pub(super) fn pause(failures: u32, noise: u64) -> Duration {
     whole - whole / 4 * less / 255
 }
 
-/// Looks at an address, for `limit` at most. Cancel safe.
-pub(super) async fn check(address: &Address, status: Option<u16>, limit: Duration) -> Finding {
+/// Looks at an address, for `limit` at most; a connection begins with the bytes `ahead`. Cancel
+/// safe.
+pub(super) async fn check(
+    address: &Address,
+    status: Option<u16>,
+    ahead: &[u8],
+    limit: Duration,
+) -> Finding {
     match status {
         Some(port) => {
             let asked = timeout(limit, status_code(&address.with_port(port))).await;
             finding(asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
         }
-        None => match connect(address, limit).await {
+        None => match connect(address, ahead, limit).await {
             Ok((_, Hello::Greeting | Hello::Refusal)) => Finding::UP,
             Ok((_, Hello::Nothing)) => Finding::down(NO_GREETING),
             Err(error) => Finding::down(error),
@@ -142,7 +148,7 @@ mod tests {
             let _ = stream.read_to_end(&mut Vec::new()).await;
         };
         let limit = Duration::from_secs(10);
-        let ((), finding) = tokio::join!(serve, check(&address, Some(port), limit));
+        let ((), finding) = tokio::join!(serve, check(&address, Some(port), b"", limit));
         finding
     }
 
@@ -173,9 +179,9 @@ mod tests {
             while stream.write_all(&LONG).await.is_ok() {}
         };
         let limit = Duration::from_secs(10);
-        let ((), finding) = tokio::join!(endless, check(&address, Some(port), limit));
+        let ((), finding) = tokio::join!(endless, check(&address, Some(port), b"", limit));
         assert_eq!(finding.why, "status port: no HTTP answer");
-        let silent = check(&address, Some(port), Duration::from_millis(20)).await;
+        let silent = check(&address, Some(port), b"", Duration::from_millis(20)).await;
         assert_eq!(silent.why, "status port: timed out");
     }
 }

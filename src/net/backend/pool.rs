@@ -17,6 +17,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::base::clock::SharedClock;
 use crate::base::config::{Address, Backend};
 use crate::base::metrics::{BackendGauges, Metrics};
+use crate::net::legs::version;
+use crate::wire::origin::write;
 
 use super::choose::{Candidate, choose};
 use super::connect::{Hello, connect};
@@ -42,6 +44,8 @@ struct State {
     turn: usize,
     connect_timeout: Duration,
     status_port: Option<u16>,
+    /// What a connection begins with that is no client's.
+    nobody: Vec<u8>,
 }
 
 struct Server {
@@ -126,6 +130,7 @@ impl Pool {
             turn: 0,
             connect_timeout: config.connect_timeout,
             status_port: config.status_port,
+            nobody: Vec::new(),
         };
         let pool = Self { clock, metrics, seed, stop, state: Mutex::new(state) };
         pool.replace(config);
@@ -139,6 +144,8 @@ impl Pool {
         let mut state = self.state();
         state.connect_timeout = config.connect_timeout;
         state.status_port = config.status_port;
+        let header = version(config.leg.proxy_protocol).map(|version| write(None, version));
+        state.nobody = header.unwrap_or_default();
         for address in &config.addresses {
             if state.server(address).is_none() {
                 let server = self.server(address, now);
@@ -179,13 +186,15 @@ impl Pool {
     /// each once. An error in place of a greeting counts as such, and is kept for the case that
     /// no other server is there: then the client gets to hear it, as it would without txguard.
     ///
+    /// Each connection begins with the bytes `ahead`.
+    ///
     /// Cancel safe: a connection under way is dropped.
-    pub async fn connect(self: &Arc<Self>) -> Result<Connected, Unreachable> {
+    pub async fn connect(self: &Arc<Self>, ahead: &[u8]) -> Result<Connected, Unreachable> {
         let (mut tried, mut failed, mut spare) = (Vec::new(), Vec::new(), None);
         let limit = self.state().connect_timeout;
         while let Some(seat) = self.take_seat(&tried) {
             let address = seat.address.clone();
-            match connect(&address, limit).await {
+            match connect(&address, ahead, limit).await {
                 Ok((stream, hello)) => {
                     self.heard(&address, hello);
                     let connected = Connected { stream, seat };
@@ -258,9 +267,10 @@ impl Pool {
             for address in self.take_due() {
                 let (pool, state) = (self.clone(), self.state());
                 let (status, limit) = (state.status_port, state.connect_timeout);
+                let ahead = state.nobody.clone();
                 drop(state);
                 looks.spawn(async move {
-                    let finding = health::check(&address, status, limit).await;
+                    let finding = health::check(&address, status, &ahead, limit).await;
                     pool.looked(&address, finding);
                 });
             }
@@ -460,7 +470,7 @@ mod tests {
     }
 
     async fn seat(pool: &Arc<Pool>) -> Seat {
-        pool.connect().await.expect("one accepts").seat
+        pool.connect(b"").await.expect("one accepts").seat
     }
 
     /// Nobody listens there.
@@ -507,15 +517,15 @@ mod tests {
         let tasks = Tasks::default();
         let (closes, full) = (server(&tasks, b"").await, server(&tasks, TOO_MANY).await);
         let (pool, ..) = pool(&config(&[&full, &nowhere(), &closes], &[]));
-        let mut connected = pool.connect().await.expect("an error of the server's own");
+        let mut connected = pool.connect(b"").await.expect("an error of the server's own");
         let mut heard = vec![0; TOO_MANY.len()];
         connected.stream.read_exact(&mut heard).await.expect("it is unread");
         assert_eq!((heard.as_slice(), connected.seat.address()), (TOO_MANY, &full));
         pool.replace(&config(&[&nowhere()], &[]));
-        let error = pool.connect().await.err().expect("nobody").to_string();
+        let error = pool.connect(b"").await.err().expect("nobody").to_string();
         assert!(error.contains("127.0.0.1:1: Connection refused"), "{error}");
         pool.replace(&config(&[&full], &[&full]));
-        let error = pool.connect().await.err().expect("nobody").to_string();
+        let error = pool.connect(b"").await.err().expect("nobody").to_string();
         assert!(error.contains("all of them are drained"), "{error}");
     }
 
@@ -563,8 +573,8 @@ mod tests {
         let (pool, ..) = pool(&config(&[&up, &nowhere()], &[]));
         assert_eq!(pool.take_due(), [up.clone(), nowhere()]);
         assert_eq!(pool.take_due(), [], "they are being looked at");
-        pool.looked(&up, health::check(&up, None, Duration::from_secs(9)).await);
-        pool.looked(&nowhere(), health::check(&nowhere(), None, Duration::from_secs(9)).await);
+        pool.looked(&up, health::check(&up, None, b"", Duration::from_secs(9)).await);
+        pool.looked(&nowhere(), health::check(&nowhere(), None, b"", Duration::from_secs(9)).await);
         assert_eq!((pool.report()[0].health, pool.report()[1].health), (Health::Up, Health::Down));
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(1)).await;
