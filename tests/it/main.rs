@@ -6,6 +6,7 @@ mod support;
 mod bad_input;
 mod corpus;
 mod kill;
+mod legs;
 mod life;
 mod reload;
 mod smoke;

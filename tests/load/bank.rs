@@ -77,7 +77,7 @@ async fn on_the_embedded_backend() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
     tasks.spawn(front::serve(listener, Arc::new(Engine::new()), tasks.token().clone()));
-    let backend = Backend { address, is_tidb: false, outside: false };
+    let backend = Backend { address, is_tidb: false, outside: false, ca: String::new() };
     let seconds = if full() { SECONDS } else { 3 };
     let direct = run(&backend.address, Mode::Optimistic, seconds).await;
     check(&direct);

@@ -16,6 +16,8 @@ pub(crate) struct Backend {
     pub(crate) is_tidb: bool,
     /// Somebody else's, who keeps what is left behind.
     pub(crate) outside: bool,
+    /// The CA whose certificate it shows, in PEM; empty if it offers no TLS of ours.
+    pub(crate) ca: String,
 }
 
 impl Backend {

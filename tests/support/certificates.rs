@@ -10,19 +10,27 @@ use tempfile::TempDir;
 
 /// A folder with PEM files.
 pub(crate) struct Certificates {
-    folder: TempDir,
+    folder: PathBuf,
     ca: Issuer<'static, KeyPair>,
+    /// Removes the folder at the end.
+    _own: Option<TempDir>,
 }
 
 impl Certificates {
     /// A CA (`ca.pem`) and a server certificate (`server.pem`, `server.key`) that it signs for
     /// `localhost` and 127.0.0.1.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let own = tempfile::tempdir().expect("a folder");
+        let made = Self::within(own.path().to_owned());
+        Self { _own: Some(own), ..made }
+    }
+
+    /// The same in a folder that somebody else removes.
+    pub(crate) fn within(folder: PathBuf) -> Self {
         let key = KeyPair::generate().expect("a key");
         let params = authority("txguard test CA");
         let certificate = params.self_signed(&key).expect("a certificate");
-        let certificates = Self { folder, ca: Issuer::new(params, key) };
+        let certificates = Self { folder, ca: Issuer::new(params, key), _own: None };
         certificates.write("ca.pem", &certificate.pem());
         certificates.sign("server", &["localhost", "127.0.0.1"], false);
         certificates
@@ -52,9 +60,14 @@ impl Certificates {
         self.write(&format!("{name}.pem"), &certificate.pem());
     }
 
+    /// The CA's certificate.
+    pub(crate) fn authority(&self) -> String {
+        std::fs::read_to_string(self.path("ca.pem")).expect("just written")
+    }
+
     /// The path of a file in the folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     /// The path as a text of the configuration.

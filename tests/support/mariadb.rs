@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::backend::Backend;
+use super::certificates::Certificates;
 
 struct Running {
     backend: Backend,
@@ -43,12 +44,14 @@ fn launch() -> Result<Running, String> {
         String::from_utf8_lossy(&installed.stdout),
         String::from_utf8_lossy(&installed.stderr)
     );
+    let certificates = Certificates::within(folder.clone());
     // It can't take port 0: another process may be quicker to take the free one found here.
     for _ in 0..10 {
         let port = free_port();
         if let Some(stdin) = try_port(&server, &folder, port) {
             let address = format!("127.0.0.1:{port}");
-            let backend = Backend { address, is_tidb: false, outside: false };
+            let backend =
+                Backend { address, is_tidb: false, outside: false, ca: certificates.authority() };
             return Ok(Running { backend, _stdin: stdin });
         }
     }
@@ -79,6 +82,8 @@ fn try_port(server: &Path, folder: &Path, port: u16) -> Option<ChildStdin> {
         .arg(format!("--datadir={}", text("data")))
         .arg(format!("--socket={}", text("socket")))
         .arg(format!("--pid-file={}", text("pid")))
+        .arg(format!("--ssl-cert={}", text("server.pem")))
+        .arg(format!("--ssl-key={}", text("server.key")))
         .arg(format!("--port={port}"))
         .args(["--bind-address=127.0.0.1", "--skip-log-bin", "--skip-name-resolve", "--user=root"])
         .args(["--innodb-snapshot-isolation=ON", "--innodb-flush-log-at-trx-commit=0"])

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::backend::Backend;
+use super::certificates::Certificates;
 
 /// The server ends when its standard input does, that is with this process.
 struct Running {
@@ -23,7 +24,7 @@ pub(crate) fn start() -> Result<Backend, String> {
 
 fn launch() -> Result<Running, String> {
     if let Ok(address) = std::env::var("TXGUARD_TEST_TIDB") {
-        let backend = Backend { address, is_tidb: true, outside: true };
+        let backend = Backend { address, is_tidb: true, outside: true, ca: String::new() };
         return Ok(Running { backend, _own: None });
     }
     let own = Own::start()?;
@@ -36,6 +37,7 @@ pub(crate) struct Own {
     pub(crate) port: u16,
     /// Where `/status` is.
     pub(crate) status_port: u16,
+    ca: String,
     binary: PathBuf,
     child: Child,
     _stdin: Option<ChildStdin>,
@@ -45,13 +47,13 @@ impl Own {
     /// On free ports.
     pub(crate) fn start() -> Result<Self, String> {
         let binary = binary()?;
-        let (child, stdin, port, status_port) = spawn(&binary, 0)?;
-        Ok(Self { port, status_port, binary, child, _stdin: stdin })
+        let Spawned { child, stdin, port, status_port, ca } = spawn(&binary, 0)?;
+        Ok(Self { port, status_port, ca, binary, child, _stdin: stdin })
     }
 
     pub(crate) fn backend(&self) -> Backend {
         let address = format!("127.0.0.1:{}", self.port);
-        Backend { address, is_tidb: true, outside: false }
+        Backend { address, is_tidb: true, outside: false, ca: self.ca.clone() }
     }
 
     /// As a crash would end it.
@@ -63,23 +65,37 @@ impl Own {
     /// On the same port again.
     pub(crate) fn restart(&mut self) {
         let started = spawn(&self.binary, self.port).expect("it has started before");
-        (self.child, self._stdin, self.port, self.status_port) = started;
+        (self.child, self._stdin) = (started.child, started.stdin);
+        (self.port, self.status_port, self.ca) = (started.port, started.status_port, started.ca);
     }
 }
 
-fn spawn(binary: &Path, port: u16) -> Result<(Child, Option<ChildStdin>, u16, u16), String> {
+struct Spawned {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    port: u16,
+    status_port: u16,
+    ca: String,
+}
+
+fn spawn(binary: &Path, port: u16) -> Result<Spawned, String> {
     let folder = tempfile::tempdir().map_err(|error| format!("a folder for TiDB: {error}"))?;
+    let certificates = Certificates::within(folder.path().to_owned());
     let ready = folder.path().join("ready");
     let mut child = Command::new(binary)
         .args(["--watch-stdin", "--port", &port.to_string(), "--ready-file"])
         .arg(&ready)
+        .arg("--tls-certificate")
+        .arg(certificates.path("server.pem"))
+        .arg("--tls-key")
+        .arg(certificates.path("server.key"))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .map_err(|error| format!("TiDB ({}): {error}", binary.display()))?;
     let stdin = child.stdin.take();
     let (port, status_port) = wait_for_ports(&ready, &mut child);
-    Ok((child, stdin, port, status_port))
+    Ok(Spawned { child, stdin, port, status_port, ca: certificates.authority() })
 }
 
 fn binary() -> Result<PathBuf, String> {

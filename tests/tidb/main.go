@@ -82,6 +82,8 @@ type options struct {
 	persist          bool
 	readyFile        string
 	watchStdin       bool
+	tlsCertificate   string
+	tlsKey           string
 	globals          []global
 }
 
@@ -98,6 +100,8 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	flags.BoolVar(&opts.persist, "persist", false, "keep the data in --dir, so that a later start finds it again")
 	flags.StringVar(&opts.readyFile, "ready-file", "", "also write the line of JSON to this file")
 	flags.BoolVar(&opts.watchStdin, "watch-stdin", false, "shut down when standard input ends")
+	flags.StringVar(&opts.tlsCertificate, "tls-certificate", "", "offer TLS with this certificate, a PEM file; needs --tls-key")
+	flags.StringVar(&opts.tlsKey, "tls-key", "", "its private key, a PEM file")
 	flags.Func("global", "`NAME=VALUE` to SET GLOBAL at start, repeatable", func(text string) error {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
@@ -192,6 +196,8 @@ func configure(opts *options, dir string) error {
 		}
 		conf.TempDir = filepath.Join(dir, "temp")
 		conf.TempStoragePath = filepath.Join(dir, "spill")
+		conf.Security.SSLCert = opts.tlsCertificate
+		conf.Security.SSLKey = opts.tlsKey
 		conf.Log.Level = "warn"
 		conf.Log.File.Filename = filepath.Join(dir, "tidb.log")
 		conf.Log.SlowQueryFile = filepath.Join(dir, "slow.log")
