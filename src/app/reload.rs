@@ -213,14 +213,14 @@ mod tests {
         std::fs::write(file.path(), bad).expect("written");
         reload.look(false);
         assert_eq!(in_force(&reload), (1, 1, 10_000, local()));
-        assert!(reload.metrics.render().contains("txguard_config_rejected 1"));
+        assert!(reload.metrics.render().contains("\ntxguard_config_rejected 1\n"));
         std::fs::remove_file(file.path()).expect("removed");
         reload.look(false);
         assert_eq!(in_force(&reload), (1, 1, 10_000, local()));
         std::fs::write(file.path(), POLICY).expect("written");
         reload.look(false);
         assert_eq!(in_force(&reload), (2, 1, 10_000, local()));
-        assert!(reload.metrics.render().contains("txguard_config_rejected 0"));
+        assert!(reload.metrics.render().contains("\ntxguard_config_rejected 0\n"));
     }
 
     /// A certificate of its own and its key.
@@ -240,12 +240,12 @@ mod tests {
         std::fs::write(file.path(), format!("{limits}[listen]\n{tls}")).expect("written");
         reload.look(false);
         assert_eq!(in_force(&reload).2, 10_000, "there is no certificate: nothing changes");
-        assert!(reload.metrics.render().contains("txguard_config_rejected 1"));
+        assert!(reload.metrics.render().contains("\ntxguard_config_rejected 1\n"));
         // Nothing but the files it names is different now.
         renew(folder.path());
         reload.look(false);
         assert_eq!((in_force(&reload).0, in_force(&reload).2), (2, 7));
-        assert!(reload.metrics.render().contains("txguard_config_rejected 0"));
+        assert!(reload.metrics.render().contains("\ntxguard_config_rejected 0\n"));
         assert!(reload.in_force.limits.borrow().terms.legs.client.tls.is_some());
         reload.look(false);
         assert_eq!(in_force(&reload).0, 2, "nothing has changed");
