@@ -107,8 +107,6 @@ impl App {
         let pool = Arc::new(Pool::new(&config.backend, clock, metrics.clone(), seed, stop));
         let journals = Budget::new(saturating(config.limits.journal_total));
         let in_force = InForce::new(&settings, pool.clone(), journals.clone());
-        let (service, connect_timeout) =
-            (config.backend.service.clone(), config.backend.connect_timeout);
         let deps = Arc::new(Deps {
             clock: parts.clock,
             ids: TxnIds::new(random()),
@@ -121,7 +119,7 @@ impl App {
             seed,
             policies: in_force.policies.subscribe(),
             registry: Registry::default(),
-            service: service.map(|account| Service::new(account, connect_timeout)),
+            service: Service::new(&config.backend),
         });
         let acceptor = Acceptor {
             listener: mysql,

@@ -5,9 +5,11 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder};
+use mysql_async::{ClientIdentity, Conn, OptsBuilder, SslOpts};
 
-use crate::base::config::{Address, PasswordSource, ServiceAccount};
+use crate::base::config::{
+    Address, Backend, BackendLeg, Identity, PasswordSource, ServiceAccount, TlsMode,
+};
 
 /// Larger than anything that is said here; given, so that the driver doesn't ask for it.
 const PACKET_MAX: usize = 1 << 20;
@@ -19,6 +21,7 @@ const IDLE_MAX: usize = 60;
 #[derive(Debug, Clone)]
 pub struct Service {
     account: ServiceAccount,
+    tls: Option<SslOpts>,
     limit: Duration,
 }
 
@@ -46,10 +49,12 @@ pub enum ServiceError {
 }
 
 impl Service {
-    /// An account, and how long connection, login and statement may take together.
+    /// The account of this configuration, if it has one. Connection, login and statement may
+    /// together take as long as a connection.
     #[must_use]
-    pub fn new(account: ServiceAccount, limit: Duration) -> Self {
-        Self { account, limit }
+    pub fn new(config: &Backend) -> Option<Self> {
+        let account = config.service.clone()?;
+        Some(Self { account, tls: tls(&config.leg), limit: config.connect_timeout })
     }
 
     /// Runs one statement at HOST:PORT.
@@ -70,6 +75,7 @@ impl Service {
             .tcp_port(place.port())
             .user(Some(&self.account.user))
             .pass(self.password().await?)
+            .ssl_opts(self.tls.clone())
             .prefer_socket(false)
             .max_allowed_packet(Some(PACKET_MAX))
             .wait_timeout(Some(IDLE_MAX));
@@ -96,4 +102,24 @@ impl Service {
             },
         }
     }
+}
+
+/// TLS as clients with TLS get it towards a backend that insists; `prefer` follows a client, and
+/// here there is none.
+fn tls(leg: &BackendLeg) -> Option<SslOpts> {
+    let opts = SslOpts::default();
+    let opts = match leg.tls {
+        TlsMode::Disable | TlsMode::Prefer => return None,
+        TlsMode::Require => opts.with_danger_accept_invalid_certs(true),
+        TlsMode::Verify => {
+            let roots = leg.ca.iter().map(|file| file.clone().into()).collect();
+            opts.with_disable_built_in_roots(true)
+                .with_root_certs(roots)
+                .with_danger_tls_hostname_override(leg.name.clone())
+        }
+    };
+    Some(opts.with_client_identity(leg.identity.clone().map(|files| {
+        let Identity { certificate, key } = files;
+        ClientIdentity::new(certificate.into(), key.into())
+    })))
 }

@@ -7,6 +7,7 @@ use txguard::base::config::Config;
 use txguard::net::legs::Legs;
 use txguard::net::stream::Stream;
 use txguard::net::tls::Name;
+use txguard::store::service::Service;
 use txguard::wire::capability::Capabilities;
 use txguard::wire::compress::{Algorithm, Turn};
 use txguard::wire::frame::{HEADER_LEN, Header, write_packet};
@@ -474,4 +475,29 @@ async fn the_proxy_protocol_names_the_client() {
     let refused = soon("a login", Client::login_on(stream, PLAIN, "", ("far", ""))).await.err();
     assert_eq!(refused, Some(Refused::Error(17004)));
     proxy.stop().await;
+}
+
+/// txguard's own account goes by the same rules.
+#[tokio::test]
+async fn the_service_account_uses_tls_where_it_is_wanted() {
+    for backend in [need!(tidb::start()), need!(mariadb::start())] {
+        if backend.ca.is_empty() {
+            continue;
+        }
+        backend.run(&["CREATE USER IF NOT EXISTS service REQUIRE SSL"]).await;
+        let certificates = certificates(&backend);
+        let (right, wrong) = (certificates.text("backend.pem"), certificates.text("ca.pem"));
+        for (leg, passes) in [
+            ("tls = 'disable'".to_owned(), false),
+            ("tls = 'require'".to_owned(), true),
+            (format!("tls = 'verify'\ntls_ca = '{right}'"), true),
+            (format!("tls = 'verify'\ntls_ca = '{wrong}'"), false),
+        ] {
+            let text = format!("[backend]\nservice_user = 'service'\n{leg}\n");
+            let config = Config::parse(&text, "service").expect("right");
+            let service = Service::new(&config.backend).expect("an account");
+            let done = service.run(&backend.address, "DO 1").await;
+            assert_eq!(done.is_ok(), passes, "{leg}: {done:?}");
+        }
+    }
 }

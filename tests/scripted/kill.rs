@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use txguard::base::config::{PasswordSource, ServiceAccount};
+use txguard::base::config::{Backend, PasswordSource, ServiceAccount};
 use txguard::session::{End, Registry};
 use txguard::store::service::Service;
 use txguard::wire::command::Command;
@@ -25,7 +25,8 @@ fn at(registry: &Registry, address: &'static str, id: u32) -> Setup {
 /// An account that can log in nowhere.
 fn service() -> Option<Service> {
     let account = ServiceAccount { user: "txguard".to_owned(), password: PasswordSource::None };
-    Some(Service::new(account, Duration::from_secs(1)))
+    let connect_timeout = Duration::from_secs(1);
+    Service::new(&Backend { service: Some(account), connect_timeout, ..Backend::default() })
 }
 
 /// The packet of a COM_PROCESS_KILL.
