@@ -51,7 +51,7 @@ struct Packing {
     raw: Box<[u8]>,
 }
 
-/// Frames wait to be written up to this; beyond it the writer waits.
+/// Bytes wait to be packed, and frames to be written, up to this; beyond it the writer waits.
 const OUT_MAX: usize = 256 << 10;
 
 /// How much is read at once.
@@ -153,10 +153,15 @@ impl Packing {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        if self.codec.waiting() >= OUT_MAX {
+            self.codec.frames(&mut self.out)?;
+        }
         if self.out.len() - self.written >= OUT_MAX {
             ready!(self.poll_drain(carrier, cx))?;
         }
-        Poll::Ready(self.codec.write(bytes, &mut self.out))
+        let len = bytes.len().min(OUT_MAX);
+        self.codec.write(&bytes[..len]);
+        Poll::Ready(Ok(len))
     }
 
     /// Writes all frames.
@@ -260,12 +265,16 @@ where
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { carrier, packing } = &mut *self;
         if let Some(packing) = packing {
+            packing.codec.frames(&mut packing.out)?;
             ready!(packing.poll_drain(carrier, cx))?;
         }
         carrier.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(packing) = &mut self.packing {
+            packing.codec.last_frames(&mut packing.out)?;
+        }
         ready!(self.as_mut().poll_flush(cx))?;
         self.carrier.poll_shutdown(cx)
     }

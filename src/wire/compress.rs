@@ -5,23 +5,28 @@
 //! frame: [ length 3 │ sequence id 1 │ length before compression 3, 0 = not compressed │ bytes ]
 //! ```
 //!
-//! Frames know nothing of packets: a packet may lie over several, and several in one. Two things
-//! tie them to the conversation. The sequence id of frames restarts with each command, so a frame
-//! that begins one holds nothing older ([`Turn`]). And servers answer with packets whose own
-//! sequence ids follow the frames' (TiDB `pkg/server/internal/packetio.go`), so those can't be
-//! handed to a leg without compression; the session numbers them anew.
+//! By the protocol frames know nothing of packets, but drivers expect what servers do:
+//!
+//! - The sequence id of frames restarts with each command, so a frame that begins one holds nothing
+//!   older ([`Turn`]).
+//! - A packet lies in one frame, unless it is too long for that: mysql-connector-python waits in
+//!   vain for one that comes in more pieces.
+//! - The first packet of an answer has the sequence id of its frame, and those behind it count on
+//!   (MariaDB `sql/net_serv.cc`, `net_flush`; mysql_async checks it). TiDB begins anew with each
+//!   flush (`pkg/server/internal/packetio.go`, `Flush`). So ids of packets can't be handed on to a
+//!   leg without compression; the session numbers them anew.
 
 use std::io::{self, Read, Write};
+use std::ops::Range;
 
 use super::Malformed;
-use super::frame::{HEADER_LEN, Header};
+use super::frame::{HEADER_LEN, Header, PAYLOAD_MAX};
 
 /// Bytes of a compressed frame's header.
 const FRAME_HEADER_LEN: usize = 7;
 
-/// Bytes before compression that go into one frame at most: each frame is held in memory whole,
-/// and what compression gains no longer grows with it.
-const FRAME_MAX: usize = 128 << 10;
+/// Packets share a frame up to so many bytes; what compression gains no longer grows beyond.
+const SHARED_MAX: usize = 128 << 10;
 
 /// Less than this is sent as it is: compressing it makes it larger, and servers do the same.
 const WORTH_IT: usize = 50;
@@ -94,7 +99,11 @@ pub struct Codec {
     turn: Turn,
     /// Sequence id of the next frame that we write.
     seq: u8,
-    packets: Packets,
+    asks: Asks,
+    /// Sequence id of the last packet of an answer.
+    answered: u8,
+    /// To be written; packets wait here until they are complete.
+    waiting: Vec<u8>,
     /// Frames as read, not decoded yet.
     packed: Vec<u8>,
     /// Decoded, not taken yet.
@@ -110,45 +119,87 @@ impl Codec {
             algorithm,
             turn,
             seq: 0,
-            packets: Packets::default(),
+            asks: Asks::default(),
+            answered: 0,
+            waiting: Vec::new(),
             packed: Vec::new(),
             plain: Vec::new(),
             taken: 0,
         }
     }
 
-    /// Appends one frame to `out` and returns how many bytes of `plain` it holds; what is left
-    /// goes into the next one.
-    pub fn write(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
-        let plain = &plain[..plain.len().min(FRAME_MAX)];
-        let (len, begins) = match self.turn {
-            Turn::Answer => (plain.len(), false),
-            Turn::Ask => self.packets.run(plain),
-        };
-        if begins {
-            self.seq = 0;
-        }
-        self.frame(&plain[..len], out)?;
-        Ok(len)
+    /// Takes bytes to be written; [`Self::frames`] makes frames of them.
+    pub fn write(&mut self, plain: &[u8]) {
+        self.waiting.extend_from_slice(plain);
     }
 
-    fn frame(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let start = out.len();
-        out.extend_from_slice(&[0; FRAME_HEADER_LEN]);
-        let mut before = plain.len();
-        if plain.len() >= WORTH_IT {
-            self.algorithm.compress(plain, out)?;
+    /// Bytes that are in no frame yet: at most one packet behind [`Self::frames`].
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Appends frames with all packets that are complete to `out`.
+    pub fn frames(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        let (mut start, mut end) = (0, 0);
+        while let Some(header) = Header::read(&self.waiting[end..]) {
+            let next = end + header.frame_len();
+            if next > self.waiting.len() {
+                break;
+            }
+            let begins = self.turn == Turn::Ask && self.asks.begins(header);
+            if end > start && (begins || next - start > SHARED_MAX) {
+                self.frame(start..end, out)?;
+                start = end;
+            }
+            if begins {
+                self.seq = 0;
+            }
+            if self.turn == Turn::Answer {
+                let first = std::mem::take(&mut self.asks.fresh);
+                self.answered = if first { self.seq } else { self.answered.wrapping_add(1) };
+                self.waiting[end + HEADER_LEN - 1] = self.answered;
+            }
+            end = next;
         }
-        if plain.len() < WORTH_IT || out.len() - start - FRAME_HEADER_LEN >= plain.len() {
-            out.truncate(start + FRAME_HEADER_LEN);
-            out.extend_from_slice(plain);
-            before = 0;
+        self.frame(start..end, out)?;
+        self.waiting.drain(..end);
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT {
+            self.waiting = Vec::new();
         }
-        let len = out.len() - start - FRAME_HEADER_LEN;
-        out[start..start + HEADER_LEN].copy_from_slice(&Header { len, seq: self.seq }.to_bytes());
-        out[start + HEADER_LEN..start + FRAME_HEADER_LEN]
-            .copy_from_slice(&before.to_le_bytes()[..3]);
-        self.seq = self.seq.wrapping_add(1);
+        Ok(())
+    }
+
+    /// The same with what is there of a packet that nobody will complete.
+    pub fn last_frames(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        self.frames(out)?;
+        let rest = 0..self.waiting.len();
+        self.frame(rest, out)?;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    /// One frame with these of the waiting bytes; several if they don't fit, none if there are none.
+    fn frame(&mut self, bytes: Range<usize>, out: &mut Vec<u8>) -> io::Result<()> {
+        for plain in self.waiting[bytes].chunks(PAYLOAD_MAX) {
+            let start = out.len();
+            out.extend_from_slice(&[0; FRAME_HEADER_LEN]);
+            let mut before = plain.len();
+            if plain.len() >= WORTH_IT {
+                self.algorithm.compress(plain, out)?;
+            }
+            if plain.len() < WORTH_IT || out.len() - start - FRAME_HEADER_LEN >= plain.len() {
+                out.truncate(start + FRAME_HEADER_LEN);
+                out.extend_from_slice(plain);
+                before = 0;
+            }
+            let len = out.len() - start - FRAME_HEADER_LEN;
+            let header = Header { len, seq: self.seq }.to_bytes();
+            out[start..start + HEADER_LEN].copy_from_slice(&header);
+            out[start + HEADER_LEN..start + FRAME_HEADER_LEN]
+                .copy_from_slice(&before.to_le_bytes()[..3]);
+            self.seq = self.seq.wrapping_add(1);
+        }
         Ok(())
     }
 
@@ -195,7 +246,7 @@ impl Codec {
                 .map_err(|_| Malformed("a compressed frame that does not decompress"))?,
         }
         self.seq = header.seq.wrapping_add(1);
-        self.packets.answered();
+        self.asks.fresh = true;
         self.packed.drain(..whole);
         if self.packed.is_empty() && self.packed.capacity() > KEPT {
             self.packed = Vec::new();
@@ -209,13 +260,9 @@ const KEPT: usize = 128 << 10;
 
 /// Finds where commands begin in the packets that are written.
 #[derive(Debug, Default)]
-struct Packets {
-    /// Bytes of the frame under way.
-    left: usize,
-    /// The next frame goes on with the same packet.
+struct Asks {
+    /// The next packet goes on with the one before.
     continues: bool,
-    /// A header that is not complete yet.
-    header: Vec<u8>,
     /// Something has been read since the last packet was written.
     fresh: bool,
     /// The packets carry a file or an authentication exchange: their ids go on, and may come
@@ -223,58 +270,17 @@ struct Packets {
     data: bool,
 }
 
-impl Packets {
-    fn answered(&mut self) {
-        self.fresh = true;
-    }
-
-    /// How many of `bytes` can go into one frame, and whether they begin a command. A header that
-    /// is cut off at the end is left for the next frame.
-    fn run(&mut self, bytes: &[u8]) -> (usize, bool) {
-        let mut at = 0;
-        let mut begins = false;
-        while at < bytes.len() {
-            if self.left > 0 {
-                let step = self.left.min(bytes.len() - at);
-                self.left -= step;
-                at += step;
-                continue;
-            }
-            if at > 0 && bytes.len() - at < HEADER_LEN {
-                break;
-            }
-            if self.header.is_empty() && self.begins_command(&bytes[at..]) {
-                if at > 0 {
-                    break;
-                }
-                begins = true;
-            }
-            at += self.take_header(&bytes[at..]);
+impl Asks {
+    fn begins(&mut self, header: Header) -> bool {
+        let begins = !self.continues && (self.fresh || !self.data) && header.seq == 0;
+        if self.fresh {
+            self.data = header.seq != 0;
+            self.fresh = false;
         }
-        (at, begins)
-    }
-
-    /// The id is the header's last byte.
-    fn begins_command(&self, bytes: &[u8]) -> bool {
-        let may = !self.continues && (self.fresh || !self.data);
-        may && bytes.get(HEADER_LEN - 1).is_none_or(|seq| *seq == 0)
-    }
-
-    fn take_header(&mut self, bytes: &[u8]) -> usize {
-        let step = (HEADER_LEN - self.header.len()).min(bytes.len());
-        self.header.extend_from_slice(&bytes[..step]);
-        if let Some(header) = Header::read(&self.header) {
-            self.header.clear();
-            if self.fresh {
-                self.data = header.seq != 0;
-                self.fresh = false;
-            }
-            // An empty packet ends a file.
-            self.data &= header.len > 0;
-            self.left = header.len;
-            self.continues = header.continues();
-        }
-        step
+        // An empty packet ends a file.
+        self.data &= header.len > 0;
+        self.continues = header.continues();
+        begins
     }
 }
 
@@ -287,10 +293,9 @@ mod tests {
     const BOTH: [Algorithm; 2] = [Algorithm::Zlib, Algorithm::Zstd(ZSTD_LEVEL)];
 
     fn packed(codec: &mut Codec, plain: &[u8]) -> Vec<u8> {
-        let (mut out, mut at) = (Vec::new(), 0);
-        while at < plain.len() {
-            at += codec.write(&plain[at..], &mut out).expect("in memory");
-        }
+        let mut out = Vec::new();
+        codec.write(plain);
+        codec.frames(&mut out).expect("in memory");
         out
     }
 
@@ -325,9 +330,11 @@ mod tests {
     fn short_and_noisy_bytes_stay_as_they_are() {
         for algorithm in BOTH {
             let mut codec = Codec::new(algorithm, Turn::Answer);
-            assert_eq!(frames(&packed(&mut codec, &[7; 49])), [(0, 0)]);
-            assert_eq!(frames(&packed(&mut codec, &[7; 50])), [(1, 50)]);
-            let noise: Vec<u8> = (0..60u8).map(|n| n.wrapping_mul(181)).collect();
+            assert_eq!(frames(&packed(&mut codec, &command(1, 45))), [(0, 0)]);
+            assert_eq!(frames(&packed(&mut codec, &command(1, 46))), [(1, 50)]);
+            let mut noise = Vec::new();
+            let bytes: Vec<u8> = (0..60u8).map(|n| n.wrapping_mul(181)).collect();
+            write_packet(&mut noise, 1, &bytes);
             assert_eq!(frames(&packed(&mut codec, &noise)), [(2, 0)]);
         }
     }
@@ -338,11 +345,41 @@ mod tests {
         let two = [command(0, 10), command(0, 60)].concat();
         assert_eq!(frames(&packed(&mut codec, &two)), [(0, 0), (0, 64)]);
         // A long one goes on with the count.
-        let long = command(0, FRAME_MAX);
-        assert_eq!(
-            frames(&packed(&mut codec, &long)).iter().map(|f| f.0).collect::<Vec<_>>(),
-            [0, 1]
-        );
+        let long = command(0, PAYLOAD_MAX + 10);
+        let ids: Vec<_> = frames(&packed(&mut codec, &long)).iter().map(|frame| frame.0).collect();
+        assert_eq!(ids, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_packet_is_in_one_frame_and_an_answer_begins_with_its_id() {
+        let mut codec = Codec::new(Algorithm::Zlib, Turn::Answer);
+        // The question came in three frames.
+        codec.feed(&[5, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 14]);
+        drain(&mut codec);
+        let long = command(9, 3 * SHARED_MAX);
+        let (one, two) = long.split_at(100_000);
+        let mut out = packed(&mut codec, one);
+        assert_eq!((out.len(), codec.waiting()), (0, one.len()));
+        out.extend(packed(&mut codec, two));
+        let small = [command(1, 70_000), command(1, 20_000), command(1, 70_000)].concat();
+        out.extend(packed(&mut codec, &small));
+        let lens = [long.len(), 70_004 + 20_004, 70_004];
+        assert_eq!(frames(&out), [(3, lens[0]), (4, lens[1]), (5, lens[2])]);
+        let mut reader = Codec::new(Algorithm::Zlib, Turn::Ask);
+        reader.feed(&out);
+        let read = drain(&mut reader);
+        let ids =
+            [read[3], read[lens[0] + 3], read[lens[0] + 70_004 + 3], read[read.len() - 70_001]];
+        assert_eq!(ids, [3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn what_nobody_completes_is_written_at_the_end() {
+        let mut codec = Codec::new(Algorithm::Zlib, Turn::Answer);
+        assert!(packed(&mut codec, &[9, 0, 0, 1, 5]).is_empty());
+        let mut out = Vec::new();
+        codec.last_frames(&mut out).expect("in memory");
+        assert_eq!(frames(&out), [(0, 0)]);
     }
 
     #[test]
@@ -366,14 +403,14 @@ mod tests {
         let mut codec = Codec::new(Algorithm::Zlib, Turn::Answer);
         codec.feed(&[5, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 14]);
         assert_eq!(drain(&mut codec), [1, 0, 0, 0, 14]);
-        assert_eq!(frames(&packed(&mut codec, &[7; 10])), [(5, 0)]);
+        assert_eq!(frames(&packed(&mut codec, &command(5, 6))), [(5, 0)]);
     }
 
     #[test]
     fn a_wrong_announcement_is_an_error_and_bounds_the_work() {
         for algorithm in BOTH {
             let mut codec = Codec::new(algorithm, Turn::Answer);
-            let good = packed(&mut codec, &[7; 100_000]);
+            let good = packed(&mut codec, &command(1, 99_996));
             for wrong in [99_999u32, 100_001, 1] {
                 let mut bad = good.clone();
                 bad[4..7].copy_from_slice(&wrong.to_le_bytes()[..3]);

@@ -4,6 +4,7 @@
 
 mod bad;
 mod capture;
+#[allow(dead_code, reason = "the tests of real servers use the rest")]
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod client;
