@@ -1,0 +1,11 @@
+"""A few steps, to prove that the comparison sees a single byte (tests/conformance/altered.rs)."""
+
+import pymysql
+
+from transcript import HOST, PASSWORD, PORT, SCHEMA, USER, step
+
+connection = pymysql.connect(host=HOST, port=PORT, user=USER, password=PASSWORD.encode(), database=SCHEMA)
+cursor = connection.cursor()
+for number in [7, 77, 777]:
+    cursor.execute(f"SELECT name FROM many WHERE n = {number}")
+    step(f"number {number}", cursor.fetchall)
