@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::program::{Language, Program};
+use crate::program::{Dress, Language, Program};
 use crate::support::{mariadb, need};
 use crate::transcript::compare;
 
@@ -20,8 +20,9 @@ async fn an_altered_byte_is_found() {
     let program = Program { language: Language::Python, name: "drive_altered" };
     let address = altering_proxy(backend.address.clone()).await.to_string();
 
-    let direct = program.run(&backend, &backend.address).await.expect("a transcript");
-    let altered = program.run(&backend, &address).await.expect("a transcript");
+    let run = async |address| program.run(&backend, address, Dress::default()).await;
+    let direct = run(&backend.address).await.expect("a transcript");
+    let altered = run(&address).await.expect("a transcript");
 
     let found = compare([&direct, &direct], &altered);
     assert_eq!(found.differences.len(), 1, "{found:?}");

@@ -7,12 +7,17 @@
 //! (connection ids, addresses, times) it leaves out itself. The schema is made anew for each run,
 //! always under the same name; `tests/drivers/schema` says what is in it.
 //!
+//! With `DRIVER_TLS_CA` (a file) it connects with TLS, with `DRIVER_COMPRESS` compressed.
+//!
 //! `tests/lib/driver-env LANGUAGE` prepares what the programs of a language need.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod altered;
+#[allow(dead_code, reason = "a part of it is used here")]
+#[path = "../support/certificates.rs"]
+mod certificates;
 mod drivers;
 mod program;
 mod readme;

@@ -62,6 +62,15 @@ fn folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// What is put around a connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Dress<'a> {
+    /// File of the CA that signs the server's certificate.
+    pub(crate) ca: Option<&'a Path>,
+    /// zlib.
+    pub(crate) compression: bool,
+}
+
 /// One program.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Program {
@@ -99,8 +108,13 @@ impl Program {
     }
 
     /// Runs it in a schema made anew at the server, connected to HOST:PORT: the server's own, or a
-    /// proxy's.
-    pub(crate) async fn run(self, backend: &Backend, address: &str) -> Result<Transcript, String> {
+    /// proxy's; with TLS, trusting this CA, and with compression, if wanted.
+    pub(crate) async fn run(
+        self,
+        backend: &Backend,
+        address: &str,
+        dress: Dress<'_>,
+    ) -> Result<Transcript, String> {
         let schema = schema_of(self);
         make_schema(backend, &schema).await;
         let (host, port) = address.rsplit_once(':').expect("HOST:PORT");
@@ -115,6 +129,12 @@ impl Program {
             .env("TZ", "Asia/Tokyo")
             .stdin(Stdio::null())
             .kill_on_drop(true);
+        if let Some(ca) = dress.ca {
+            command.env("DRIVER_TLS_CA", ca);
+        }
+        if dress.compression {
+            command.env("DRIVER_COMPRESS", "zlib");
+        }
         let output = match tokio::time::timeout(LIMIT, command.output()).await {
             Ok(output) => output.map_err(|error| format!("{}: {error}", self.name))?,
             Err(_) => panic!("{} at {address} took longer than {LIMIT:?}", self.name),

@@ -3,7 +3,7 @@
 import mysql.connector
 
 import dbapi
-from transcript import COMPRESS, HOST, PASSWORD, PORT, SCHEMA, TLS_CA, USER, step
+from transcript import COMPRESS, HOST, IS_TIDB, PASSWORD, PORT, SCHEMA, TLS_CA, USER, step
 
 
 class Suite(dbapi.Suite):
@@ -39,6 +39,9 @@ class Suite(dbapi.Suite):
             return cursor.fetchall()
 
         def executed_again():
+            if IS_TIDB:
+                # TiDB takes a cached plan for values of another type, until somebody's DDL makes it plan anew.
+                self.query("SET tidb_enable_prepared_plan_cache = 0")
             cursor = self.connection.cursor(prepared=True)
             results = []
             for value in [1, "two", 3.5, None, b"\x00\xff", 2**63 - 1, -(2**63)]:

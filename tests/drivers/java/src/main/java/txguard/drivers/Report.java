@@ -1,8 +1,16 @@
 package txguard.drivers;
 
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.GeneralSecurityException;
+import java.security.KeyStore;
 import java.security.MessageDigest;
+import java.security.cert.CertificateFactory;
 import java.sql.ResultSet;
 import java.sql.ResultSetMetaData;
 import java.sql.SQLException;
@@ -36,6 +44,9 @@ final class Report {
     /** Longer values are shown by their digest. */
     private static final int SHOWN = 300;
 
+    /** The CA in a file as Connector/J reads it. */
+    private static final Path TRUST = TLS_CA == null ? null : trust();
+
     private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
 
     private Report() {}
@@ -46,10 +57,27 @@ final class Report {
     /** The address of the schema, with properties of Connector/J. */
     static String url(String schema, String... properties) {
         List<String> all = new ArrayList<>(List.of("allowPublicKeyRetrieval=true", "maxAllowedPacket=67108864",
-                TLS_CA == null ? "sslMode=DISABLED" : "sslMode=VERIFY_CA&trustCertificateKeyStoreType=PEM"
-                        + "&trustCertificateKeyStoreUrl=file:" + TLS_CA, "useCompression=" + COMPRESS));
+                TLS_CA == null ? "sslMode=DISABLED" : "sslMode=VERIFY_CA&trustCertificateKeyStoreType=PKCS12"
+                        + "&trustCertificateKeyStorePassword=tests&trustCertificateKeyStoreUrl=file:" + TRUST,
+                "useCompression=" + COMPRESS));
         all.addAll(Arrays.asList(properties));
         return "jdbc:mysql://" + HOST + ":" + PORT + "/" + schema + "?" + String.join("&", all);
+    }
+
+    private static Path trust() {
+        try (InputStream pem = Files.newInputStream(Path.of(TLS_CA))) {
+            KeyStore store = KeyStore.getInstance("PKCS12");
+            store.load(null, null);
+            store.setCertificateEntry("ca", CertificateFactory.getInstance("X.509").generateCertificate(pem));
+            Path file = Files.createTempFile("trust", ".p12");
+            file.toFile().deleteOnExit();
+            try (OutputStream out = Files.newOutputStream(file)) {
+                store.store(out, "tests".toCharArray());
+            }
+            return file;
+        } catch (IOException | GeneralSecurityException error) {
+            throw new IllegalStateException(error);
+        }
     }
 
     /** Runs the action and prints what it gives, or how it fails. */
