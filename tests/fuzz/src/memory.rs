@@ -18,7 +18,8 @@ static ALLOCATOR: Bounded = Bounded;
 impl Bounded {
     fn take(size: usize) -> bool {
         let before = LIVE.fetch_add(size, Ordering::Relaxed);
-        if before.saturating_add(size) <= LIVE_MAX {
+        // A panic is a finding already, and its stack trace takes what it takes.
+        if before.saturating_add(size) <= LIVE_MAX || std::thread::panicking() {
             return true;
         }
         LIVE.fetch_sub(size, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! Any bytes of a client behind its login, against a server that answers whatever comes, also with
-//! nonsense. Without a policy each side hears what the other one said, byte for byte; under any
-//! policy the session ends with its sides.
+//! nonsense. Without a policy each side hears what the other one said, byte for byte; behind
+//! nonsense, which may be a reply without an end, maybe not all of it. Under any policy the session
+//! ends with its sides.
 
 #![no_main]
 
@@ -27,15 +28,15 @@ async fn play(mut input: Input<'_>) {
             3 => server.words.push(input.string().to_vec()),
             4 => server.words.push(input.pick(&of_server).clone()),
             5 => drop(talk.client.packet(input.byte(), input.string())),
-            6 => drop(talk.client.packet(0, input.pick(&of_client))),
+            6 => drop(talk.client.packet(0, input.pick(&of_client).as_slice())),
             _ => serve(&mut talk, &mut server).await,
         }
     }
     serve(&mut talk, &mut server).await;
     talk.close().await;
     if policy == 0 {
-        unchanged("server", &talk.server.heard, talk.client.said());
-        unchanged("client", &talk.client.heard, talk.server.said());
+        unchanged("server", &talk.server.heard, talk.client.said(), !server.spoke_nonsense);
+        unchanged("client", &talk.client.heard, talk.server.said(), true);
     }
 }
 
@@ -49,9 +50,12 @@ async fn serve(talk: &mut Dialogue, server: &mut Server) {
     }
 }
 
-/// All of it was heard, but for a frame that never became whole.
-fn unchanged(who: &str, heard: &[u8], said: &[u8]) {
+/// Nothing else was heard; `all`: nothing is missing but a frame that never became whole.
+fn unchanged(who: &str, heard: &[u8], said: &[u8], all: bool) {
     assert!(said.starts_with(heard), "the {who} hears something else");
+    if !all {
+        return;
+    }
     let mut rest = said;
     let mut whole = 0;
     while let Some(header) = Header::read(rest).filter(|header| header.frame_len() <= rest.len()) {
@@ -72,6 +76,7 @@ struct Server {
     style: u8,
     /// What it says in place of an answer.
     words: Vec<Vec<u8>>,
+    spoke_nonsense: bool,
 }
 
 impl Server {
@@ -99,14 +104,15 @@ impl Server {
     fn reply(&mut self, payload: &[u8]) -> Vec<Vec<u8>> {
         let Some(first) = payload.first() else { return vec![words::err(1105)] };
         let command = Command(*first);
-        if command.reply() == Reply::Nothing {
+        if matches!(command.reply(), Reply::Nothing | Reply::Complaint) {
             return vec![];
         }
         if !self.words.is_empty() {
+            self.spoke_nonsense = true;
             return std::mem::take(&mut self.words);
         }
-        let text = String::from_utf8_lossy(payload).to_ascii_uppercase();
-        let text = text[1..].rsplit("*/ ").next().unwrap_or_default();
+        let text = String::from_utf8_lossy(&payload[1..]).to_ascii_uppercase();
+        let text = text.rsplit("*/ ").next().unwrap_or_default();
         let commits = text.starts_with("COMMIT");
         if commits && self.in_trans && self.style & 1 != 0 {
             self.in_trans = false;

@@ -23,8 +23,8 @@ async fn play(mut input: Input<'_>) {
             1 => seq = talk.client.packet(seq, input.string()),
             2 => talk.server.say(input.string()),
             3 => talk.client.say(input.string()),
-            4 => seq = talk.server.packet(seq, input.pick(&of_server)),
-            5 => seq = talk.client.packet(seq, input.pick(&of_client)),
+            4 => seq = talk.server.packet(seq, input.pick(&of_server).as_slice()),
+            5 => seq = talk.client.packet(seq, input.pick(&of_client).as_slice()),
             6 => seq = input.byte(),
             _ => talk.settle().await,
         }
