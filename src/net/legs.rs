@@ -88,7 +88,8 @@ impl ClientSide {
         let tls = leg.identity.as_ref().map(|files| Acceptor::load(identity(files), clients));
         Ok(Self {
             tls: tls.transpose()?,
-            require_tls: leg.require_tls,
+            // Without TLS nobody shows a certificate.
+            require_tls: leg.require_tls || leg.require_client_certificate,
             proxy_protocol: leg.proxy_protocol.clone(),
         })
     }

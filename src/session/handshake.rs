@@ -307,6 +307,11 @@ where
     async fn backend_login(&mut self, payload: &[u8], leg: Leg) -> Result<(), End> {
         let login = Login::forward(payload, leg).map_err(|_| End::Own(Own::ClientProtocol))?;
         if leg.tls {
+            if !self.link.down.pending().is_empty() {
+                // Not the server's words: it waits for TLS, and so would they behind it.
+                tracing::warn!(backend = self.address, "bytes in the clear ahead of TLS");
+                return Err(End::Own(Own::BackendTls));
+            }
             self.send_up(&login[..TLS_REQUEST_LEN]).await?;
             let BackendSide { tls, .. } = &self.legs.backend;
             let failed = |error: &dyn std::fmt::Display| {
@@ -324,7 +329,12 @@ where
     async fn authenticate(&mut self, passwords: &mut Passwords) -> Result<Status, End> {
         loop {
             self.link.fill_down().await.map_err(|_| End::BackendGone)?;
-            while let Packet::Whole(len) = whole_packet(&self.link.down) {
+            loop {
+                let len = match whole_packet(&self.link.down) {
+                    Packet::Whole(len) => len,
+                    Packet::TooLong => return Err(End::Own(Own::BackendHandshake)),
+                    Packet::Part => break,
+                };
                 let payload = &self.link.down.pending()[HEADER_LEN..len];
                 let first = payload.first().copied();
                 let fast_path_ok = payload == [0x01, 0x03];

@@ -13,6 +13,7 @@ use txguard::wire::packet::login::Login;
 use super::certificates::Certificates;
 use super::client::login;
 use super::harness::{FLAGS, RETRY, Setup, Talk, parse, setup};
+use super::server::greeting;
 use super::words::*;
 
 const TIDB: &str = "8.0.11-TiDB-v8.5.3";
@@ -368,4 +369,42 @@ async fn a_change_of_user_obeys_the_same_rules() {
     talk.server.expect(&clear).await;
     talk.answer(&ok(AUTO)).await;
     talk.usable().await;
+}
+
+/// Who can write to the wire could put words into the server's mouth.
+#[tokio::test(start_paused = true)]
+async fn what_comes_in_the_clear_ahead_of_tls_is_not_the_servers() {
+    let certificates = Certificates::new();
+    let others = others(&certificates);
+    let mut talk = dressed(&configuration(&certificates, TLS)).connect();
+    let hello = Reply::of([greeting(TIDB, u32::MAX, [0; 4])]).then(ok(AUTO));
+    talk.server.say(0, &hello).await;
+    talk.client.greeting().await;
+    talk.client.login(FLAGS, 46, "app", None).await;
+    if talk.server.end().next().await.is_some() {
+        let tls = others.client.tls.as_ref().expect("a certificate");
+        talk.server.end().stream.accept(tls, Vec::new()).await.expect("TLS");
+        talk.server.packet().await;
+        talk.server.say(3, &err(1045, "Access denied")).await;
+        talk.server.close();
+    }
+    assert_eq!(talk.client.rest().await, own_error(Own::BackendTls, 2));
+    assert_eq!(talk.ended().await, End::Own(Own::BackendTls));
+}
+
+/// A client without TLS shows no certificate.
+#[tokio::test(start_paused = true)]
+async fn a_required_certificate_requires_tls() {
+    let certificates = Certificates::new();
+    let others = others(&certificates);
+    let required = format!(
+        "tls_client_ca = \"{}\"\nrequire_client_certificate = true\n[backend]",
+        certificates.text("ca.pem")
+    );
+    let text = configuration(&certificates, PLAIN).replace("[backend]", &required);
+    let mut talk = dressed(&text).connect();
+    talk.server.greet(TIDB, u32::MAX).await;
+    client_login(&mut talk, PLAIN, &others).await;
+    assert_eq!(talk.client.rest().await, own_error(Own::TlsRequired, 2));
+    assert_eq!(talk.server.rest().await, b"", "the backend hears nothing of it");
 }

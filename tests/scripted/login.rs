@@ -279,3 +279,11 @@ async fn a_login_in_two_packets_of_bytes_is_put_together() {
     talk.server.say(2, &ok(AUTO)).await;
     talk.client.expect_from(2, &ok(AUTO)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_packet_of_huge_length_from_the_backend_ends_the_login_before_it_is_read() {
+    let mut talk = connected().await;
+    talk.server.raw(&[0xFF, 0xFF, 0xFF, 2, 1]).await;
+    assert_eq!(talk.client.rest().await, own_error(Own::BackendHandshake, 2));
+    assert_eq!(talk.ended().await, End::Own(Own::BackendHandshake));
+}
