@@ -42,14 +42,18 @@ enum Plugin {
 /// `AuthSwitchRequest`.
 const SWITCH: u8 = 0xFE;
 
-/// `AuthMoreData` of the cached plugins: the hash was not enough.
+/// `AuthMoreData` of the cached plugins: the hash was not enough. Some clients look at these bytes
+/// only, whatever is behind them (PyMySQL, Connector/J).
 const FULL: [u8; 2] = [0x01, 0x04];
 
 impl Plugin {
     fn new(name: &[u8]) -> Self {
         match name {
             // `dialog` is what PAM accounts of MariaDB use.
-            b"mysql_clear_password" | b"dialog" => Self::Clear,
+            // The last one sends a token that is as good as a password.
+            b"mysql_clear_password" | b"dialog" | b"authentication_openid_connect_client" => {
+                Self::Clear
+            }
             b"caching_sha2_password" | b"tidb_sm3_password" => Self::Cached,
             b"sha256_password" => Self::Sha256,
             _ => Self::Other,
@@ -77,7 +81,7 @@ impl Passwords {
             return self.first_answer();
         }
         match self.plugin {
-            Plugin::Cached if payload == FULL => self.by_leg(),
+            Plugin::Cached if payload.starts_with(&FULL) => self.by_leg(),
             _ => Ok(()),
         }
     }
@@ -150,5 +154,15 @@ mod tests {
         let mut passwords = Passwords::new(false, true, false);
         assert_eq!(passwords.begin(Some(b"caching_sha2_password")), Ok(()));
         assert_eq!(passwords.asked(&[0x01, 0x03]), Ok(()));
+    }
+
+    /// Clients read no more than the byte that asks.
+    #[test]
+    fn what_asks_for_the_password_is_told_by_its_beginning() {
+        let mut passwords = Passwords::new(true, false, false);
+        assert_eq!(passwords.begin(Some(b"caching_sha2_password")), Ok(()));
+        assert_eq!(passwords.asked(&[0x01, 0x04, 0x00]), Err(Own::CleartextPassword));
+        let token = passwords.begin(Some(b"authentication_openid_connect_client"));
+        assert_eq!(token, Err(Own::CleartextPassword));
     }
 }
