@@ -97,7 +97,8 @@ impl Conversation {
         else {
             return self.execute_unknown(request, up);
         };
-        if let Some(errand) = prepared.kill.and_then(|kill| self.errand(kill)) {
+        let kill = prepared.kill.filter(|_| request.whole);
+        if let Some(errand) = kill.and_then(|kill| self.errand(kill)) {
             return self.divert(request, errand, KILL, up);
         }
         if self.closes.contains(&id) {

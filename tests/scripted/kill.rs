@@ -207,3 +207,17 @@ async fn a_fragile_server_hears_no_kill_of_ours() {
     talk.server.silent().await;
     talk.sql("COMMIT", &ok(AUTO)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_execution_that_passes_in_pieces_is_relayed() {
+    let registry = Registry::default();
+    let _victim = at(&registry, "b:4000", ALONE + 8).open().await;
+    let mut talk = at(&registry, "a:4000", 2).open().await;
+    prepare_kill(&mut talk, ALONE + 8).await;
+    let mut long = execute(1);
+    long.resize(100_000, 0);
+    let (client, server) = (&mut talk.client, &mut talk.server);
+    tokio::join!(client.send(&long), server.expect(&long));
+    talk.answer(&err(1835, "Malformed")).await;
+    talk.usable().await;
+}
