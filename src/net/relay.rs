@@ -205,6 +205,12 @@ where
         }
     }
 
+    /// The client has not taken everything yet that is released towards it.
+    #[must_use]
+    pub fn client_lags(&self) -> bool {
+        self.down_unflushed || !self.down.released().is_empty()
+    }
+
     /// Writes everything that is released towards the backend.
     ///
     /// Not cancel safe in meaning: a part may have been written; the rest stays in the lane.

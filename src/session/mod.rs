@@ -402,6 +402,10 @@ where
                 stop = self.link.run(&mut self.talk) => stop,
                 () = until(look) => {
                     let now = self.talk.deps.clock.now();
+                    if self.link.client_lags() {
+                        // It still reads its answer.
+                        self.talk.limit.heard(now);
+                    }
                     if self.talk.is_silent(now) {
                         // Not an answer to anything: a packet of its own, from 0.
                         return self.refuse(Own::Idle, 0).await;

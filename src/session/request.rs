@@ -268,12 +268,12 @@ impl Conversation {
     /// Lets the request at the beginning of the lane go and expects its reply.
     pub(super) fn send(&mut self, request: Request, what: What, tag: usize, up: &mut Lane) {
         self.up.asked = false;
+        let sent = self.deps.clock.now();
+        self.limit.heard(sent);
         match request.command.reply() {
             Reply::Nothing => {}
             Reply::Complaint if !self.up.fence => {}
             _ => {
-                let sent = self.deps.clock.now();
-                self.limit.heard(sent);
                 self.up.asked = true;
                 self.expected.push(request.command, Ask::Client { what, sent, tag });
             }

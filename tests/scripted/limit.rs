@@ -172,3 +172,31 @@ async fn a_client_that_is_still_sending_is_heard_out_before_it_is_closed() {
     timeout(SECOND, talk.client.query(&text)).await.expect("it is read");
     refused(talk, 1, Own::StatementTooLarge).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_parameter_that_comes_in_pieces_is_no_silence() {
+    let mut talk = impatient().open().await;
+    talk.step(&prepare("INSERT INTO t VALUES (?)"), &prepare_ok(false, 1, 1, 0)).await;
+    let piece = command(Command::STMT_SEND_LONG_DATA, &[1, 0, 0, 0, 0, 0, b'x']);
+    for _ in 0..4 {
+        sleep(SECOND * 9).await;
+        talk.client.send(&piece).await;
+        talk.server.expect(&piece).await;
+    }
+    talk.step(&execute(1), &changed(1, AUTO)).await;
+    refused(talk, 0, Own::Idle).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_still_reads_its_answer_is_not_silent() {
+    let mut talk = impatient().pipes(1000, 64 << 10).open().await;
+    let answer = rows(&[&"x".repeat(20_000)], AUTO);
+    talk.client.query("SELECT v FROM t").await;
+    talk.server.expect(&query("SELECT v FROM t")).await;
+    talk.server.reply(&answer).await;
+    sleep(SECOND * 30).await;
+    talk.client.expect(&answer).await;
+    sleep(SECOND * 9).await;
+    talk.usable().await;
+    refused(talk, 0, Own::Idle).await;
+}
