@@ -11,10 +11,10 @@
 //!   older ([`Turn`]).
 //! - A packet lies in one frame, unless it is too long for that: mysql-connector-python waits in
 //!   vain for one that comes in more pieces.
-//! - The first packet of an answer has the sequence id of its frame, and those behind it count on
-//!   (MariaDB `sql/net_serv.cc`, `net_flush`; mysql_async checks it). TiDB begins anew with each
-//!   flush (`pkg/server/internal/packetio.go`, `Flush`). So ids of packets can't be handed on to a
-//!   leg without compression; the session numbers them anew.
+//! - The first packet of a frame has the frame's sequence id, of the last one if it fills several;
+//!   those behind it count on. Servers do so where they have flushed (MariaDB `sql/net_serv.cc`,
+//!   `net_flush`; TiDB `pkg/server/internal/packetio.go`, `Flush`), and mysql_async checks it. So
+//!   ids of packets can't be handed on to a leg without compression; the session numbers them anew.
 
 use std::io::{self, Read, Write};
 use std::ops::Range;
@@ -101,8 +101,6 @@ pub struct Codec {
     /// Sequence id of the next frame that we write.
     seq: u8,
     asks: Asks,
-    /// Sequence id of the last packet of an answer.
-    answered: u8,
     /// To be written; packets wait here until they are complete.
     waiting: Vec<u8>,
     /// Frames as read, not decoded yet.
@@ -121,7 +119,6 @@ impl Codec {
             turn,
             seq: 0,
             asks: Asks::default(),
-            answered: 0,
             waiting: Vec::new(),
             packed: Vec::new(),
             plain: Vec::new(),
@@ -142,7 +139,7 @@ impl Codec {
 
     /// Appends frames with all packets that are complete to `out`.
     pub fn frames(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
-        let (mut start, mut end) = (0, 0);
+        let (mut start, mut end, mut last) = (0, 0, 0_u8);
         while let Some(header) = Header::read(&self.waiting[end..]) {
             let next = end + header.frame_len();
             if next > self.waiting.len() {
@@ -157,9 +154,11 @@ impl Codec {
                 self.seq = 0;
             }
             if self.turn == Turn::Answer {
-                let first = std::mem::take(&mut self.asks.fresh);
-                self.answered = if first { self.seq } else { self.answered.wrapping_add(1) };
-                self.waiting[end + HEADER_LEN - 1] = self.answered;
+                last = match end == start {
+                    true => self.seq.wrapping_add((header.frame_len() / PAYLOAD_MAX) as u8),
+                    false => last.wrapping_add(1),
+                };
+                self.waiting[end + HEADER_LEN - 1] = last;
             }
             end = next;
         }
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_is_in_one_frame_and_an_answer_begins_with_its_id() {
+    fn a_packet_is_in_one_frame_and_the_first_has_its_id() {
         let mut codec = Codec::new(Algorithm::Zlib, Turn::Answer);
         // The question came in three frames.
         codec.feed(&[5, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 14]);
@@ -371,7 +370,13 @@ mod tests {
         let read = drain(&mut reader);
         let ids =
             [read[3], read[lens[0] + 3], read[lens[0] + 70_004 + 3], read[read.len() - 70_001]];
-        assert_eq!(ids, [3, 4, 5, 6]);
+        assert_eq!(ids, [3, 4, 5, 5]);
+        // One that fills two frames has the id of the second.
+        let huge = packed(&mut codec, &command(1, PAYLOAD_MAX));
+        assert_eq!(frames(&huge).iter().map(|frame| frame.0).collect::<Vec<_>>(), [6, 7, 8]);
+        reader.feed(&huge);
+        let read = drain(&mut reader);
+        assert_eq!((read[3], read[read.len() - 1]), (7, 8));
     }
 
     #[test]
