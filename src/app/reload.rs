@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::config::{Config, Listen};
+use crate::base::config::{Backend, BackendLeg, Config, Listen, ServiceAccount};
 use crate::base::metrics::Metrics;
 use crate::net::legs::Legs;
 use crate::net::tls::TlsError;
@@ -143,12 +143,18 @@ fn except_restart(old: &Config, new: Config) -> Config {
     config
 }
 
+/// What the service account's connections are made of.
+fn service(config: &Config) -> Option<(&ServiceAccount, &BackendLeg, Duration)> {
+    let Backend { service, leg, connect_timeout, .. } = &config.backend;
+    service.as_ref().map(|account| (account, leg, *connect_timeout))
+}
+
 /// What differs and can't be changed while serving.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("[listen] mysql", old.listen.mysql != new.listen.mysql),
         ("[listen] http", old.listen.http != new.listen.http),
-        ("[backend] service_user", old.backend.service != new.backend.service),
+        ("[backend] service_user", service(old) != service(new)),
         ("[tso]", old.tso != new.tso),
         ("[log]", old.log != new.log),
         ("[limits] statement_shapes", old.limits.statement_shapes != new.limits.statement_shapes),

@@ -61,11 +61,19 @@
 //!
 //! ```sql
 //! CREATE USER 'txguard'@'%' IDENTIFIED BY '…';
-//! GRANT CONNECTION_ADMIN ON *.* TO 'txguard'@'%';    -- MariaDB: CONNECTION ADMIN
+//! GRANT PROCESS, CONNECTION_ADMIN ON *.* TO 'txguard'@'%';    -- MariaDB: CONNECTION ADMIN
 //! ```
 //!
 //! and name it in `[backend] service_user`. It is used for connections of the user who asks, for
-//! one statement at a time. Without it such a KILL is answered by error 17010.
+//! one statement at a time, and only if the client's own backend has no connection of that id.
+//! Without it such a KILL is answered by error 17010. TLS is used as `require` and `verify` say; a
+//! header of the PROXY protocol is not sent.
+//!
+//! # Behind a load balancer
+//!
+//! Each connection that is accepted opens one to a backend. A balancer that checks the MySQL port
+//! by connecting and leaving makes MySQL and MariaDB count errors of txguard's host, and block it
+//! in the end (`max_connect_errors`): let it ask `/readyz`.
 //!
 //! # Log
 //!

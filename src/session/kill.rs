@@ -3,11 +3,13 @@
 //! ```text
 //! id known here, or nowhere        relayed as it is
 //! both are nodes of one TiDB       relayed: TiDB routes it
-//! on one other backend             the service account says it there; the answer is ours
+//! on one other backend             the service account says it there, if the own backend has no
+//!                                  connection of that id; the answer is ours
 //! on several                       refused
 //! ```
 //!
-//! Only connections of the user who asks are killed so: the service account may do more than he.
+//! The own backend is asked because others connect to it too, by another txguard or directly, and
+//! ids of servers that stand alone are small: the same one is soon on both. Only connections of the user who asks are killed so: the service account may do more than he.
 
 use std::sync::Arc;
 
@@ -33,7 +35,7 @@ pub(super) enum Errand {
     /// The service account says it.
     Send { kill: Kill, victim: Arc<Peer> },
     /// Our own session with the victim ends.
-    End(Arc<Peer>),
+    End { kill: Kill, victim: Arc<Peer> },
     /// The victim is another user's.
     NotOwner(u64),
     /// It can't be done.
@@ -70,8 +72,8 @@ impl Conversation {
         Some(match () {
             () if victim.user != self.user => Errand::NotOwner(kill.id),
             () if victim.is_fragile && kill.query => Errand::Refuse(Own::KillFragile),
-            () if victim.is_fragile => Errand::End(victim),
             () if self.deps.service.is_none() => Errand::Refuse(Own::KillElsewhere),
+            () if victim.is_fragile => Errand::End { kill, victim },
             () => Errand::Send { kill, victim },
         })
     }
@@ -101,12 +103,33 @@ impl Conversation {
                 let message = format!("You are not owner of thread {id}");
                 error(seq, NOT_OWNER, b"HY000", message.as_bytes())
             }
-            Errand::End(victim) => {
-                tracing::info!(conn = self.connection_id, at = &*victim.backend, "KILL: closed");
-                victim.end.cancel();
-                self.done(seq)
+            Errand::End { kill, victim } => match self.is_also_here(kill).await {
+                Ok(()) => {
+                    let at = &*victim.backend;
+                    tracing::info!(conn = self.connection_id, at, "KILL: closed");
+                    victim.end.cancel();
+                    self.done(seq)
+                }
+                Err(own) => own_error(own, seq),
+            },
+            Errand::Send { kill, victim } => match self.is_also_here(kill).await {
+                Ok(()) => self.send_kill(kill, &victim, seq).await,
+                Err(own) => own_error(own, seq),
+            },
+        }
+    }
+
+    /// An error if the own backend has a connection of that id too, or can't be asked.
+    async fn is_also_here(&self, kill: Kill) -> Result<(), Own> {
+        let Some(service) = &self.deps.service else { return Err(Own::KillElsewhere) };
+        let (id, at) = (u32::try_from(kill.id).unwrap_or_default(), self.registered.backend());
+        match service.has(at, id).await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Own::KillAmbiguous),
+            Err(failed) => {
+                tracing::warn!(conn = self.connection_id, at, %failed, "KILL: the own backend");
+                Err(Own::KillNotSent)
             }
-            Errand::Send { kill, victim } => self.send_kill(kill, &victim, seq).await,
         }
     }
 

@@ -70,6 +70,11 @@ impl Registered {
         }
     }
 
+    /// HOST:PORT of the connection's own backend.
+    pub(super) fn backend(&self) -> &str {
+        &self.peer.backend
+    }
+
     /// The connection has logged in anew.
     pub(super) fn rename(&mut self, user: &str) {
         let renamed = Arc::new(Peer { user: user.into(), ..(*self.peer).clone() });

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use mysql_async::prelude::Queryable;
+use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{ClientIdentity, Conn, OptsBuilder, SslOpts};
 
 use crate::base::config::{
@@ -43,6 +43,9 @@ pub enum ServiceError {
     /// The server's answer to the statement is an error.
     #[error("{0}")]
     Server(mysql_async::ServerError),
+    /// The account doesn't see other users' connections.
+    #[error("the service account lacks the privilege PROCESS")]
+    Blind,
     /// It took too long; whether the statement was carried out isn't known.
     #[error("no answer to the service account within {0:?}")]
     TooLong(Duration),
@@ -61,13 +64,42 @@ impl Service {
     ///
     /// Not cancel safe: a dropped future may leave the statement carried out or not.
     pub async fn run(&self, address: &str, statement: &str) -> Result<(), ServiceError> {
-        match tokio::time::timeout(self.limit, Box::pin(self.run_all(address, statement))).await {
+        let said = self.row::<mysql_async::Row>(address, statement);
+        self.in_time(said).await.map(drop)
+    }
+
+    /// Whether a connection with this id is at HOST:PORT, whosever it is. (TiDB doesn't list one that
+    /// has run no statement yet.)
+    ///
+    /// Cancel safe: nothing is changed.
+    pub async fn has(&self, address: &str, id: u32) -> Result<bool, ServiceError> {
+        let ask = format!(
+            "SELECT (SELECT COUNT(*) FROM information_schema.processlist WHERE id = {id}), \
+             (SELECT COUNT(*) FROM information_schema.user_privileges \
+              WHERE privilege_type IN ('PROCESS', 'SUPER'))"
+        );
+        match self.in_time(self.row::<(u64, u64)>(address, &ask)).await? {
+            Some((found, _)) if found > 0 => Ok(true),
+            Some((_, privileges)) if privileges > 0 => Ok(false),
+            _ => Err(ServiceError::Blind),
+        }
+    }
+
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, ServiceError>>,
+    ) -> Result<T, ServiceError> {
+        match tokio::time::timeout(self.limit, Box::pin(work)).await {
             Ok(done) => done,
             Err(_) => Err(ServiceError::TooLong(self.limit)),
         }
     }
 
-    async fn run_all(&self, address: &str, statement: &str) -> Result<(), ServiceError> {
+    /// The first row of what a statement brings.
+    async fn row<R>(&self, address: &str, statement: &str) -> Result<Option<R>, ServiceError>
+    where
+        R: FromRow + Send + 'static,
+    {
         let place: Address =
             address.parse().map_err(|_| ServiceError::Address(address.to_owned()))?;
         let options = OptsBuilder::default()
@@ -80,7 +112,7 @@ impl Service {
             .max_allowed_packet(Some(PACKET_MAX))
             .wait_timeout(Some(IDLE_MAX));
         let mut conn = Conn::new(options).await.map_err(ServiceError::Login)?;
-        let answer = conn.query_drop(statement).await;
+        let answer = conn.query_first::<R, _>(statement).await;
         // The answer is here: how the good-bye goes changes nothing.
         let _ = conn.disconnect().await;
         answer.map_err(|error| match error {

@@ -3,6 +3,8 @@
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use txguard::app::build::Parts;
+use txguard::base::config::Config;
+use txguard::store::service::{Service, ServiceError};
 
 use crate::support::gate::{Gate, Open};
 use crate::support::proxy::policy;
@@ -103,12 +105,13 @@ async fn connect(proxy: &Proxy, user: &str) -> Conn {
     soon("connecting", Conn::new(options)).await.expect("a connection")
 }
 
-/// Makes an account with a password and what it takes to kill, or not.
+/// Makes an account with a password that sees all connections, and may kill them or not.
 async fn account(backend: &Backend, name: &str, may_kill: bool) {
     let create = format!("CREATE USER IF NOT EXISTS '{name}'@'%' IDENTIFIED BY 'secret'");
     let privilege = if backend.is_tidb { "CONNECTION_ADMIN" } else { "CONNECTION ADMIN" };
     let grant = format!("GRANT {privilege} ON *.* TO '{name}'@'%'");
-    backend.run(&[&create]).await;
+    let see = format!("GRANT PROCESS ON *.* TO '{name}'@'%'");
+    backend.run(&[&create, &see]).await;
     if may_kill {
         backend.run(&[&grant]).await;
     }
@@ -188,6 +191,7 @@ async fn conn_is_gone(mut conn: Conn) -> bool {
 
 /// All ways to kill, where the victim is on the far server.
 async fn elsewhere(near: &Backend, far: &Backend) {
+    account(near, "txguard_kills", true).await;
     account(far, "txguard_kills", true).await;
     for by in [
         By::Text("KILL QUERY {}"),
@@ -276,13 +280,43 @@ async fn refused(account: &str, victim: &str) -> Option<u16> {
 
 #[tokio::test]
 async fn who_may_not_is_told_so() {
-    need!(tidb::start());
-    let far = need!(mariadb::start());
-    account(&far, "txguard_kills", true).await;
-    account(&far, "txguard_may_not", false).await;
+    let (near, far) = (need!(tidb::start()), need!(mariadb::start()));
+    for backend in [&near, &far] {
+        account(backend, "txguard_kills", true).await;
+        account(backend, "txguard_may_not", false).await;
+    }
     far.run(&["CREATE USER IF NOT EXISTS 'txguard_other'@'%'"]).await;
     assert_eq!(refused("", "root").await, Some(17010), "no account");
     assert_eq!(refused("txguard_kills", "txguard_other").await, Some(1095), "another's");
     assert_eq!(refused("txguard_may_not", "root").await, Some(1095), "the server's own answer");
     assert_eq!(refused("txguard_is_nobody", "root").await, Some(17012), "no login");
+}
+
+/// Ids of servers that stand alone are small: the same one is soon on both.
+#[tokio::test]
+async fn the_own_backend_is_asked_for_a_connection_of_that_id() {
+    for backend in [need!(tidb::start()), need!(mariadb::start())] {
+        account(&backend, "txguard_kills", true).await;
+        let blind = "CREATE USER IF NOT EXISTS txguard_blind IDENTIFIED BY 'secret'";
+        backend.run(&[blind]).await;
+        let mut other = backend.connect().await;
+        // TiDB lists a connection from its first statement on.
+        client::run(&mut other, &["SELECT 1"]).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("password");
+        std::fs::write(&file, "secret").expect("written");
+        let service = |user: &str| {
+            let file = file.display();
+            let text =
+                format!("[backend]\nservice_user = '{user}'\nservice_password_file = '{file}'\n");
+            Service::new(&Config::parse(&text, "service").expect("right").backend)
+        };
+        let (sees, blind) = (service("txguard_kills"), service("txguard_blind"));
+        let sees = sees.expect("an account");
+        let found = sees.has(&backend.address, other.id()).await.expect("an answer");
+        assert!(found, "{} at {backend:?}", other.id());
+        assert!(!sees.has(&backend.address, u32::MAX).await.expect("an answer"));
+        let unknown = blind.expect("an account").has(&backend.address, other.id()).await;
+        assert!(matches!(unknown, Err(ServiceError::Blind)), "{unknown:?}");
+    }
 }

@@ -150,14 +150,14 @@ pub const ALL: &[Row] = &[
         sqlstate: "HY000",
         text: "the connection to kill is on another backend",
         cause: "KILL named a connection that another backend issued, and txguard has no account of its own there.",
-        remedy: "Set `[backend] service_user` to an account with CONNECTION_ADMIN (MariaDB: CONNECTION ADMIN), or connect to that backend.",
+        remedy: "Set `[backend] service_user` to an account with PROCESS and CONNECTION_ADMIN (MariaDB: CONNECTION ADMIN), or connect to that backend.",
     },
     Row {
         own: Own::KillAmbiguous,
         code: 17011,
         sqlstate: "HY000",
         text: "connections on several backends have this id",
-        cause: "KILL named an id that more than one backend has issued; nothing was killed.",
+        cause: "KILL named an id that connections on more than one backend have, this txguard's or others'; nothing was killed.",
         remedy: "Connect to the backend itself and kill the connection there.",
     },
     Row {
