@@ -47,8 +47,7 @@ programs! {
     mariadb_cli: Cli, "drive_mariadb_cli", 40, 20, BOTH;
     pymysql: Python, "drive_pymysql", 300, 50, TLS;
     mysqlclient: Python, "drive_mysqlclient", 300, 50, BOTH;
-    // Compressed, it refuses by itself to change the user.
-    mysql_connector_python: Python, "drive_connector", 500, 90, TLS;
+    mysql_connector_python: Python, "drive_connector", 500, 90, BOTH;
     aiomysql: Python, "drive_aiomysql", 200, 20, TLS;
     asyncmy: Python, "drive_asyncmy", 200, 20, TLS;
     sqlalchemy: Python, "drive_sqlalchemy", 230, 5, TLS;

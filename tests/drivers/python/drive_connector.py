@@ -7,7 +7,8 @@ from transcript import COMPRESS, HOST, IS_TIDB, PASSWORD, PORT, SCHEMA, TLS_CA, 
 
 
 class Suite(dbapi.Suite):
-    def connect(self, user=USER, password=PASSWORD, schema=SCHEMA, multi=False, local_infile=None):
+    def connect(self, user=USER, password=PASSWORD, schema=SCHEMA, multi=False, local_infile=None,
+                compress=bool(COMPRESS)):
         options = {"ssl_ca": TLS_CA, "ssl_verify_cert": True} if TLS_CA else {"ssl_disabled": True}
         if schema:
             options["database"] = schema
@@ -16,7 +17,7 @@ class Suite(dbapi.Suite):
         flags = [(1 if multi else -1) * mysql.connector.constants.ClientFlag.MULTI_STATEMENTS]
         return mysql.connector.connect(
             host=HOST, port=PORT, client_flags=flags, user=user, password=password, charset="utf8mb4", collation="utf8mb4_general_ci",
-            autocommit=True, use_pure=True, compress=bool(COMPRESS), consume_results=True, **options)
+            autocommit=True, use_pure=True, compress=compress, consume_results=True, **options)
 
     def connection_id(self, connection):
         return connection.connection_id
@@ -51,7 +52,8 @@ class Suite(dbapi.Suite):
             return results
 
         def change_user():
-            connection = self.connect()
+            # The driver refuses it on a compressed connection.
+            connection = self.connect(compress=False)
             connection.cmd_change_user(USER, PASSWORD, SCHEMA)
             return self.query_on(connection, "SELECT CURRENT_USER(), DATABASE()")
 
