@@ -4,8 +4,8 @@
 use txguard::app::build::Parts;
 use txguard::base::metrics::TransactionOutcome;
 
-use crate::certificates::Certificates;
 use crate::program::{Dress, Language, Program};
+use crate::support::certificates::Certificates;
 use crate::support::proxy::policy;
 use crate::support::{Backend, Proxy, full, mariadb, need, tidb};
 use crate::transcript::{Transcript, compare};

@@ -15,9 +15,6 @@
 mod support;
 
 mod altered;
-#[allow(dead_code, reason = "a part of it is used here")]
-#[path = "../support/certificates.rs"]
-mod certificates;
 mod drivers;
 mod program;
 mod readme;
