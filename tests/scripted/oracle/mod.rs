@@ -77,9 +77,11 @@ fn full() -> bool {
     std::env::var_os("TXGUARD_TEST_FULL").is_some()
 }
 
+/// Into how many pieces a long dialogue is cut; each costs a turn of every task.
+const PIECES: usize = 600;
+
 /// Plays a dialogue with and without txguard. Returns how many statements were tagged.
 async fn check(name: &str, under: Under, shape: Shape, cut: Cut, flow: &Flow) -> usize {
-    let cut = if full() { cut } else { cut.bounded(flow, 600) };
     let wanted = direct(flow, cut).await;
     let setup = under.setup().deprecate_eof(shape.eof_gone);
     let got = through(setup, flow, cut).await;
@@ -98,6 +100,7 @@ async fn alone(under: Under) {
         for (number, case) in all(shape).iter().enumerate() {
             let flow = under.around(&[case], false);
             for cut in Cut::some(number, full()) {
+                let cut = if full() { cut } else { cut.bounded(&flow, PIECES) };
                 tagged += check(&case.name, under, shape, cut, &flow).await;
             }
         }
@@ -117,7 +120,7 @@ async fn in_pairs(under: Under) {
                 let second = &cases[(number * 7 + step * 53 + 1) % cases.len()];
                 let flow = under.around(&[first, second], true);
                 let name = format!("{} with {} right behind it", first.name, second.name);
-                let cut = Cut::one(number + step);
+                let cut = Cut::one(number + step).bounded(&flow, PIECES);
                 check(&name, under, shape, cut, &flow).await;
             }
         }
