@@ -6,7 +6,7 @@ use crate::net::lane::Lane;
 use crate::policy::{Plan, TsoMode};
 use crate::sql;
 use crate::txn::fingerprint::Fingerprint;
-use crate::txn::guard::Unguarded;
+use crate::txn::guard::{Guard, Unguarded};
 use crate::txn::journal::Role;
 use crate::txn::replay::Attempts;
 
@@ -91,12 +91,8 @@ impl Conversation {
         traceparent: Option<&str>,
     ) -> Txn {
         let wall = self.deps.clock.wall();
-        let unguarded = match () {
-            () if plan.retry.is_none() => None,
-            () if self.one_shot => Some(Unguarded::OneShot),
-            () if !self.charset_plain => Some(Unguarded::Charset),
-            () => None,
-        };
+        let unguarded =
+            plan.retry.and_then(|_| Guard::admit_begin(self.one_shot, self.charset_plain).err());
         Txn {
             id: self.deps.ids.next(wall),
             attempts: Attempts::new(),

@@ -66,6 +66,7 @@ use crate::policy::{Plan, Snapshot, UserPolicies};
 use crate::sql::{Classifier, Lexing};
 use crate::store::service::Service;
 use crate::tso::LocalOracle;
+use crate::txn::effect::Reads;
 use crate::txn::fingerprint::Fingerprint;
 use crate::txn::guard::{Guard, Unguarded};
 use crate::txn::journal::{Budget, Journal};
@@ -239,13 +240,6 @@ enum What {
     Statement,
     /// Changes the schema in use.
     Use(Box<str>),
-}
-
-/// How texts read behind a SET; `None` for what it leaves as it is.
-#[derive(Debug, Clone, Copy, Default)]
-struct Reads {
-    charset_plain: Option<bool>,
-    ansi_quotes: Option<bool>,
 }
 
 /// The transaction that is open.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::net::lane::Lane;
 use crate::sql::{self, Class, Kill, SetKind, Verb};
+use crate::txn::effect::may_commit;
 use crate::txn::guard::{Execution, Unguarded};
 use crate::txn::journal::Role;
 use crate::wire::command::Command;
@@ -14,7 +15,7 @@ use crate::wire::frame::{HEADER_LEN, Header};
 use crate::wire::packet::execute::{Execute, long_data};
 use crate::wire::packet::prepare_ok::PrepareOk;
 
-use super::query::{KILL, may_commit, schema_name};
+use super::query::{KILL, schema_name};
 use super::request::{Request, Step};
 use super::{Conversation, What};
 

@@ -8,6 +8,7 @@ use crate::base::error::Own;
 use crate::net::lane::Lane;
 use crate::net::relay::Flow;
 use crate::sql::is_plain_collation;
+use crate::txn::effect::WHOLE_MAX;
 use crate::txn::guard::Unguarded;
 use crate::wire::command::{Command, Reply};
 use crate::wire::expect::Expected;
@@ -59,9 +60,6 @@ impl Position {
         usize::from(self.continues && self.asked)
     }
 }
-
-/// A command is looked at as a whole up to this length, and passes in pieces beyond.
-const WHOLE_MAX: usize = 64 << 10;
 
 /// What became of a command.
 pub(super) enum Step {

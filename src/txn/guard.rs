@@ -116,6 +116,16 @@ impl Guard {
         self.bound.clear();
     }
 
+    /// May a transaction that begins now be replayed? Not if something may hold for it alone that
+    /// a second run would not have, or if its texts may not read as they look.
+    pub fn admit_begin(one_shot: bool, charset_plain: bool) -> Result<(), Unguarded> {
+        match () {
+            () if one_shot => Err(Unguarded::OneShot),
+            () if !charset_plain => Err(Unguarded::Charset),
+            () => Ok(()),
+        }
+    }
+
     /// Is this statement on the known-safe list, and what does it do?
     pub fn admit(&self, class: &Class) -> Result<Role, Unguarded> {
         match class.unsafe_reason {

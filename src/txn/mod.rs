@@ -1,6 +1,7 @@
 //! Floor 4, pure: what a transaction is to txguard, and when it may be run again.
 //!
 //! ```text
+//! effect       what a text means to the transaction in which it stands, and to later ones
 //! guard        may this transaction still be replayed, and if not, why
 //! journal      its requests and the fingerprints of its answers, bounded
 //! fingerprint  what makes two answers equal
@@ -12,6 +13,7 @@
 //! inputs. Whatever could make inputs differ (see [`guard`]) switches the guard off for that
 //! transaction: it then behaves as if there were no proxy.
 
+pub mod effect;
 pub mod fingerprint;
 pub mod guard;
 pub mod journal;

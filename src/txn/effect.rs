@@ -1,0 +1,187 @@
+//! What a text means to the transaction in which it stands, and to later ones.
+//!
+//! Only what the bytes of a request tell: whether the statement begins or ends a transaction,
+//! whether it may commit on its way, and what it may change in how later texts read. What has
+//! happened is for the answer to say.
+
+use crate::sql::{self, Scan, SetKind, Verb};
+
+/// A command is looked at as a whole up to this length, and passes in pieces beyond. A guarded
+/// transaction looks further, up to the limit of its journal.
+pub const WHOLE_MAX: usize = 64 << 10;
+
+/// What a text is to the transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It begins a transaction; inside another one it commits that first.
+    Begin,
+    /// It commits the one that is open.
+    Commit,
+    /// It says nothing.
+    Empty,
+    /// It rolls the one that is open back.
+    Rollback,
+    /// Any other statement.
+    Statement,
+}
+
+impl Turn {
+    /// Of a text that is there as a `whole` or not, while a transaction is `open` or not.
+    #[must_use]
+    pub fn of(scan: &Scan, whole: bool, open: bool) -> Self {
+        match scan.verb {
+            _ if scan.empty => Self::Empty,
+            // What passes in pieces can't have statements of ours around it.
+            _ if scan.multi || !whole => Self::Statement,
+            // What else it may do can't be seen, and there is no need to guard it.
+            _ if scan.opaque && !open => Self::Statement,
+            Verb::Begin(_) => Self::Begin,
+            Verb::Commit(_) if open => Self::Commit,
+            Verb::Rollback(_) if open => Self::Rollback,
+            _ => Self::Statement,
+        }
+    }
+}
+
+/// How texts read behind a SET; `None` for what it leaves as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// The character set shows every quote and backslash to a lexer.
+    pub charset_plain: Option<bool>,
+    /// `"x"` may be an identifier.
+    pub ansi_quotes: Option<bool>,
+}
+
+/// What a text does beside its own work. What makes later texts harder to read counts at once,
+/// what makes them easier when the statement has succeeded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// It may commit the transaction that it stands in.
+    pub may_commit: bool,
+    /// Something that holds for the next transaction only may be set.
+    pub one_shot: bool,
+    /// Later texts may be in a character set that hides quotes from a lexer.
+    pub hides_quotes: bool,
+    /// In later texts `"x"` may be an identifier.
+    pub turns_ansi_quotes_on: bool,
+    /// How texts read when it has succeeded.
+    pub settles: Option<Reads>,
+}
+
+impl Effects {
+    /// Of a text, or of the beginning of one that isn't there as a `whole`.
+    #[must_use]
+    pub fn of(text: &[u8], scan: &Scan, whole: bool) -> Self {
+        let mut effects = Self {
+            may_commit: !scan.empty && (scan.multi || scan.opaque || may_commit(scan.verb)),
+            ..Self::default()
+        };
+        if let Verb::Set(kind) = scan.verb {
+            let reads = effects.note_set(kind, text);
+            effects.settles = Some(reads).filter(|_| !scan.multi);
+        }
+        let pieces = !whole && !is_plain_write(scan.verb);
+        let unseen = matches!(scan.verb, Verb::Call | Verb::Execute) || pieces;
+        // It may hold a SET TRANSACTION for the next transaction.
+        effects.one_shot |= unseen || scan.may_hide_set() && names_characteristics(text);
+        if scan.may_hide_set() || scan.verb == Verb::Prepare {
+            effects.note_hidden(text);
+        }
+        // Of a long text only the beginning is seen. (A procedure gives the character set and the
+        // sql_mode back that it found.)
+        effects.hides_quotes |= pieces;
+        effects.turns_ansi_quotes_on |= pieces;
+        effects
+    }
+
+    fn note_set(&mut self, kind: SetKind, text: &[u8]) -> Reads {
+        self.one_shot |= kind.next_transaction || kind.statement;
+        let mut reads = Reads::default();
+        if let Some(charset) = kind.charset {
+            let plain = charset.name(text).is_some_and(sql::is_plain_charset);
+            self.hides_quotes |= !plain;
+            reads.charset_plain = Some(plain);
+        }
+        if kind.sql_mode {
+            // With ANSI quotes a text with a double quote reads otherwise.
+            let quotes = may_turn_on_ansi_quotes(text);
+            self.turns_ansi_quotes_on |= quotes;
+            reads.ansi_quotes = Some(quotes);
+        }
+        reads
+    }
+
+    /// What a SET within a text that we can't see into may do to the reading of later texts.
+    fn note_hidden(&mut self, text: &[u8]) {
+        const CHARSETS: [&[u8]; 3] = [b"names", b"character", b"charset"];
+        self.hides_quotes |= CHARSETS.iter().any(|word| has_word(text, word));
+        self.turns_ansi_quotes_on |= has_word(text, b"sql_mode");
+    }
+}
+
+/// A statement that may commit the transaction that it stands in.
+#[must_use]
+pub fn may_commit(verb: Verb) -> bool {
+    match verb {
+        Verb::Begin(_)
+        | Verb::Call
+        | Verb::Commit(_)
+        | Verb::Ddl(_)
+        | Verb::Execute
+        | Verb::Load
+        | Verb::Lock
+        | Verb::Other
+        | Verb::Unlock
+        | Verb::Xa => true,
+        Verb::Set(kind) => kind.autocommit.is_some() || kind.statement,
+        _ => false,
+    }
+}
+
+fn is_plain_write(verb: Verb) -> bool {
+    matches!(verb, Verb::Insert | Verb::Update | Verb::Delete | Verb::Replace | Verb::Select)
+}
+
+/// The text has a word that every way to set the next transaction's characteristics has.
+fn names_characteristics(text: &[u8]) -> bool {
+    has_word(text, b"transaction") || has_word(text, b"tx_")
+}
+
+/// The text has these letters, in whatever case.
+fn has_word(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
+}
+
+/// Modes that stand for several others may hold ANSI_QUOTES, and so may a number, a variable, or
+/// a default.
+fn may_turn_on_ansi_quotes(text: &[u8]) -> bool {
+    const SUSPECTS: [&[u8]; 7] =
+        [b"ansi", b"db2", b"default", b"maxdb", b"mssql", b"oracle", b"postgresql"];
+    let value = text.iter().position(|byte| *byte == b'=').map_or(text, |at| &text[at..]);
+    let computed = value.iter().any(|byte| byte.is_ascii_digit() || matches!(byte, b'(' | b'@'));
+    computed || SUSPECTS.iter().any(|word| has_word(value, word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ansi_quotes_are_suspected_where_they_may_hide() {
+        for (text, may) in [
+            ("SET sql_mode='STRICT_TRANS_TABLES,NO_ZERO_DATE'", false),
+            ("SET SESSION sql_mode = \"TRADITIONAL\"", false),
+            ("SET sql_mode='ansi_quotes'", true),
+            ("SET sql_mode='ORACLE'", true),
+            ("SET sql_mode=4", true),
+            ("SET @@sql_mode='NO_ZERO_DATE'", false),
+            ("SET @@sql_mode=@x", true),
+            ("SET sql_mode=@old", true),
+            ("SET sql_mode=DEFAULT", true),
+            ("SET sql_mode=@@GLOBAL.sql_mode", true),
+            ("SET sql_mode=CONCAT(@@sql_mode,',STRICT_ALL_TABLES')", true),
+        ] {
+            assert_eq!(may_turn_on_ansi_quotes(text.as_bytes()), may, "{text}");
+        }
+    }
+}
