@@ -46,11 +46,55 @@
 //!
 //! # What is not guarded
 //!
-//! Each reason is a label of `txguard_unguarded_total` and stands in the transaction's record.
-//! Among them: statements that are not on the known-safe list or don't parse, session and user
-//! variables, generated ids, several statements in one packet, cursors, parameters sent in pieces,
-//! LOCAL INFILE, DDL, temporary tables, locks by function, a journal beyond its limit. An unguarded
-//! transaction behaves as without a proxy.
+//! Each reason is a label of `txguard_unguarded_total` and stands in the transaction's record; the
+//! first one counts. An unguarded transaction behaves as without a proxy. `txguard explain` says
+//! beforehand which reasons a file of statements would meet.
+//!
+//! | reason | what is in the way | what to do |
+//! |---|---|---|
+//! | `begin_not_seen` | The transaction was open before txguard saw it begin. | Send BEGIN in a packet of its own. |
+//! | `chained` | COMMIT AND CHAIN opened it, without a BEGIN that could be sent again. | Send COMMIT, then BEGIN. |
+//! | `charset` | The client's character set can hide quotes from a lexer. | Connect with utf8mb4. |
+//! | `command` | A command that is no statement changed or read the session, or failed. | Send such commands (COM_INIT_DB, COM_FIELD_LIST …) outside of transactions. |
+//! | `commit_failed` | COMMIT was answered by an error, and the transaction may still be open. | |
+//! | `cursor` | A cursor was opened. | Fetch whole results (Connector/J: useCursorFetch=false). |
+//! | `generated_id` | The answer carried a generated id, which a second run would not repeat. | Use keys that the application makes, in columns without AUTO_INCREMENT or AUTO_RANDOM. |
+//! | `local_infile` | LOCAL INFILE: the client's file is gone when it is run again. | |
+//! | `journal_process` | The journals of all transactions together are at their limit. | Raise `[limits] journal_total`. |
+//! | `journal_transaction` | The statements of the transaction are longer than its journal. | Raise `[limits] journal_per_transaction`, or commit more often. |
+//! | `long_data` | Parameters were sent in pieces (COM_STMT_SEND_LONG_DATA). | Bind values instead of streams. |
+//! | `one_shot_characteristics` | SET TRANSACTION, or a text that may hold one, stands before BEGIN and works once. | Use SET SESSION TRANSACTION, or say it in START TRANSACTION. |
+//! | `parameter_types` | Parameter types bound before the transaction were bound anew inside it. | Prepare the statement anew, or keep the types of its parameters. |
+//! | `prepared_open` | Prepared statements were closed and used again, or too many were closed. | Close prepared statements after the transaction. |
+//! | `statement_unknown` | A prepared statement that txguard did not see being prepared. | |
+//! | `call` | What a stored procedure does can't be seen. | Send its statements one by one. |
+//! | `conditional_comment` | A comment that some servers execute: /*! … */, /*T! … */, /*M! … */. | Write the statement out; hints (/*+ … */) may stay. |
+//! | `ddl` | A schema change commits on its way. | Change the schema outside of transactions. |
+//! | `explain` | EXPLAIN shows plans, which change. | Send it outside of transactions. |
+//! | `found_rows` | FOUND_ROWS() and SQL_CALC_FOUND_ROWS tell of the statement before. | Use SELECT COUNT(*). |
+//! | `last_insert_id` | LAST_INSERT_ID() may tell of a statement before the transaction. | Take the id from the answer to the INSERT, and send it as a value. |
+//! | `load_data` | LOAD DATA reads what may be gone. | Load outside of transactions. |
+//! | `lock_function` | Locks by function (GET_LOCK() …) outlive the transaction. | Take them outside, or lock a row with SELECT … FOR UPDATE. |
+//! | `lock_tables` | LOCK TABLES and UNLOCK TABLES commit. | Lock rows with SELECT … FOR UPDATE. |
+//! | `multi_statement` | Several statements in one packet. | Send them one by one (switch allowMultiQueries, multiStatements off). |
+//! | `other_statement` | A statement that isn't on the known-safe list. | Send it outside. |
+//! | `prepare_text` | PREPARE, EXECUTE and DEALLOCATE as text hide what is run. | Use the driver's prepared statements. |
+//! | `row_count` | ROW_COUNT() tells of the statement before. | Take the number of rows from the answer. |
+//! | `savepoint` | Savepoints are not replayed yet. | |
+//! | `schema_change` | USE changes the session. | Send it outside of transactions, or name tables with their schema. |
+//! | `select_into` | SELECT … INTO writes a variable or a file. | Fetch the value, and send it as a value. |
+//! | `sequence` | A sequence never gives the same value twice. | Fetch it before BEGIN, and send it as a value. |
+//! | `session_variable` | It reads the state of the session: @@x, DATABASE(), a SET_VAR hint … | Read it before BEGIN. |
+//! | `set` | SET changes the session. | Send it before BEGIN. |
+//! | `show` | SHOW tells what may change. | Send it outside of transactions. |
+//! | `sleep` | SLEEP() and BENCHMARK() take their time again. | |
+//! | `system_table` | It reads tables that show the state of sessions and servers. | Read them outside of transactions. |
+//! | `temporary_table` | A temporary table outlives the transaction. | Make and drop it outside of transactions. |
+//! | `too_large` | It is longer or nested deeper than what is parsed (64 KiB). | Send fewer rows in a statement, or bind long values as parameters. |
+//! | `tso_visible` | It reads the transaction's own timestamp. | |
+//! | `unknown_function` | It calls a function that isn't on the known-safe list, maybe a stored one. | Compute the value in the application. |
+//! | `unparsable` | The parser doesn't understand it. | Check its syntax; with ANSI_QUOTES, write strings in single quotes. |
+//! | `user_variable` | A user variable (@x) outlives the transaction. | Keep the value in the application. |
 //!
 //! # Limits of the promise
 //!

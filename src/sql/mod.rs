@@ -13,6 +13,8 @@
 //! run again with the same rows, at any time, on the same connection; whatever isn't known to be
 //! so has a reason. A reason too many costs a replay, one too few costs data.
 //!
+//! A file of statements is cut by [`split`], with the same rules.
+//!
 //! Text that goes to a server is the client's own bytes with a [`tag`] before them, never printed
 //! from a syntax tree. This room names no socket, file, clock or task.
 
@@ -25,6 +27,7 @@ mod verb;
 pub mod classify;
 pub mod scan;
 pub mod shape;
+pub mod split;
 pub mod tag;
 
 pub use classify::{Class, Classifier, Kind, Reason, TableName};
@@ -32,6 +35,7 @@ pub use kill::{Kill, kill};
 pub use lex::Lexing;
 pub use scan::{Scan, scan};
 pub use shape::shape;
+pub use split::{Piece, Splitter};
 pub use tag::{TagValues, comment_value, correct_column, traceparent, write_tag};
 pub use verb::{
     BeginKind, BeginMode, CharsetWord, Completion, DdlKind, SetKind, Switch, Verb,

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! effect       what a text means to the transaction in which it stands, and to later ones
+//! explain      what would become of the transactions in a text
 //! guard        may this transaction still be replayed, and if not, why
 //! journal      its requests and the fingerprints of its answers, bounded
 //! fingerprint  what makes two answers equal
 //! replay       what to send again, what to accept, how often to try
+//! reason       why a transaction is not replayed, in words
 //! record       what is told about a transaction when it has ended
 //! ```
 //!
@@ -14,8 +16,10 @@
 //! transaction: it then behaves as if there were no proxy.
 
 pub mod effect;
+pub mod explain;
 pub mod fingerprint;
 pub mod guard;
 pub mod journal;
+pub mod reason;
 pub mod record;
 pub mod replay;

@@ -17,7 +17,7 @@ async fn passes(talk: &mut Talk, reason: &str, what: &str) {
     assert_eq!(talk.unguarded(), [reason], "{what}");
 }
 
-const STATEMENTS: &[(&str, &str)] = &[
+pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("SELECT @@autocommit", "session_variable"),
     ("SELECT @@session.sql_mode", "session_variable"),
     ("UPDATE t SET v = @x", "user_variable"),

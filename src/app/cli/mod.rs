@@ -5,6 +5,7 @@ pub mod config_print;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod errors;
+pub mod explain;
 pub mod serve;
 
 mod columns;
@@ -44,6 +45,8 @@ enum Command {
     /// Work with the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Say which transactions would be replayed, and why others would not.
+    Explain(explain::Explain),
     /// List txguard's own errors with cause and remedy.
     Errors {
         /// Print JSON.
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
             check_config::run(&file, json, &mut stdout(), &mut stderr())
         }
         Command::Config(ConfigCommand::Print) => config_print::run(&mut stdout()),
+        Command::Explain(explain) => explain.run(&mut stdout().lock(), &mut stderr()),
         Command::Errors { json } => errors::run(json, &mut stdout()),
     }
 }
