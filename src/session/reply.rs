@@ -10,7 +10,7 @@ use crate::txn::replay::ReplayOutcome;
 use crate::wire::Malformed;
 use crate::wire::command::{Command, Reply};
 use crate::wire::expect::Expected;
-use crate::wire::frame::{HEADER_LEN, write_packet};
+use crate::wire::frame::{HEADER_LEN, Header, write_packet};
 use crate::wire::packet::ok::Ok as OkPacket;
 use crate::wire::response::{Kind, Response, Seen};
 use crate::wire::status::Status;
@@ -20,6 +20,9 @@ use super::{Ask, Conflict, Conversation, Event, Injected, What};
 
 /// `ErrParse`: the one error whose text names a column.
 const PARSE_ERROR: u16 = 1064;
+
+/// A server that says good-bye is short.
+const UNASKED_MAX: usize = 64 << 10;
 
 impl Conversation {
     /// Looks at what the backend sent and lets go what may go.
@@ -37,9 +40,10 @@ impl Conversation {
                 return Flow::Relay;
             }
             let Some(front) = self.expected.front() else {
-                // Nobody asked: a server that says good-bye. The client gets to hear it.
-                down.release_all();
-                return Flow::Relay;
+                match self.unasked(down, up) {
+                    true => continue,
+                    false => return Flow::Relay,
+                }
             };
             let (command, ours) = (front.command, matches!(front.context, Ask::Proxy(_)));
             if command.reply() == Reply::Complaint {
@@ -75,6 +79,23 @@ impl Conversation {
                 false => self.take(looked, down, up),
             }
         }
+    }
+
+    /// Nobody asked: a server that says good-bye. The client gets to hear it, but whole: a command
+    /// may go out before the rest has come, and then the packet is taken for its answer. False if
+    /// more bytes are needed.
+    fn unasked(&mut self, down: &mut Lane, up: &mut Lane) -> bool {
+        let Some(header) = Header::read(down.pending()) else { return false };
+        let len = header.frame_len();
+        if len > UNASKED_MAX {
+            self.lose("a long packet that nobody asked for", up);
+            return true;
+        }
+        let whole = down.pending().len() >= len;
+        if whole {
+            down.release(len);
+        }
+        whole
     }
 
     /// A piece of a reply to a statement of ours.

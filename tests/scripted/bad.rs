@@ -50,6 +50,21 @@ async fn a_reply_that_makes_no_sense_is_relayed_and_not_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_farewell_that_comes_in_pieces_is_heard_whole() {
+    let farewell = err(1053, "Server shutdown in progress").frames(0);
+    for part in 0..farewell.len() {
+        let mut talk = open(RETRY).await;
+        talk.server.raw(&farewell[..part]).await;
+        talk.client.silent().await;
+        // The client asks before the rest has come, and takes it for its answer.
+        talk.client.query("SELECT 1").await;
+        talk.server.expect(&query("SELECT 1")).await;
+        talk.server.raw(&farewell[part..]).await;
+        assert_eq!(talk.client.end().bytes(farewell.len()).await, farewell);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_conflict_in_a_reply_that_is_too_short_is_no_conflict() {
     let mut talk = open(RETRY).await;
     talk.transfer().await;
