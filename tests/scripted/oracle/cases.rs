@@ -31,13 +31,16 @@ pub(super) struct Case {
     turns: Vec<Turn>,
     /// Nothing can follow.
     pub(super) leaves: bool,
+    /// The session is as after login: what happened first is forgotten.
+    forgets: bool,
     /// The client says nothing ahead of its reply, nor this ahead of another one.
     pub(super) alone: bool,
 }
 
 impl Case {
     fn new(name: impl Into<String>, command: Vec<u8>, turns: Vec<Turn>) -> Self {
-        Self { name: name.into(), before: vec![], command, turns, leaves: false, alone: false }
+        let name = name.into();
+        Self { name, before: vec![], command, turns, leaves: false, forgets: false, alone: false }
     }
 
     fn reply(name: impl Into<String>, command: Vec<u8>, reply: Reply) -> Self {
@@ -52,6 +55,11 @@ impl Case {
     fn behind(mut self, command: Vec<u8>, reply: Reply) -> Self {
         self.before.push((command, reply));
         self
+    }
+
+    /// Can be said behind `first`, when all has happened that both need first.
+    pub(super) fn fits_behind(&self, first: &Self) -> bool {
+        !first.leaves && (!first.forgets || self.before.is_empty())
     }
 
     pub(super) fn before(&self, flow: &mut Flow) {
@@ -362,7 +370,10 @@ fn singles(shape: Shape) -> Vec<Case> {
     let text = |text: &[u8]| Reply::of([text.to_vec()]);
     cases.extend([
         // It ends the transaction.
-        Case::reply("reset connection: ok", reset.clone(), ok(AUTO)),
+        Case {
+            forgets: true,
+            ..Case::reply("reset connection: ok", reset.clone(), ok(AUTO))
+        },
         Case::reply("reset connection: error", reset, err(1105, "no")),
         Case::reply("statistics", statistics.clone(), text(b"Uptime: 1  Threads: 2")),
         Case::reply("statistics: long", statistics.clone(), text(&[b'x'; 100_000])),
@@ -431,8 +442,9 @@ fn logins() -> Vec<Case> {
     ]
     .into_iter()
     .map(|(name, turns)| {
+        let forgets = !name.contains("refused");
         let case = Case::new(format!("change user: {name}"), login.clone(), turns);
-        Case { alone: true, ..case }
+        Case { alone: true, forgets, ..case }
     })
     .collect()
 }

@@ -114,10 +114,11 @@ async fn in_pairs(under: Under) {
         let shape = Shape { eof_gone, status: under.status() };
         let cases = all(shape);
         let partners = if full() { cases.len() } else { 2 };
-        for (number, first) in cases.iter().enumerate().filter(|(_, case)| !case.leaves) {
-            for step in 0..partners {
-                // A stride that is prime: over the cases every kind meets every other kind.
-                let second = &cases[(number * 7 + step * 53 + 1) % cases.len()];
+        for (number, first) in cases.iter().enumerate() {
+            // A stride that is prime: over the cases every kind meets every other kind.
+            let others = (0..cases.len()).map(|step| (number * 7 + step * 53 + 1) % cases.len());
+            let fitting = others.map(|other| &cases[other]).filter(|other| other.fits_behind(first));
+            for (step, second) in fitting.take(partners).enumerate() {
                 let flow = under.around(&[first, second], true);
                 let name = format!("{} with {} right behind it", first.name, second.name);
                 let cut = Cut::one(number + step).bounded(&flow, PIECES);
