@@ -6,7 +6,7 @@ use txguard::base::metrics::TransactionOutcome;
 
 use crate::program::{Dress, Language, Program};
 use crate::support::certificates::Certificates;
-use crate::support::proxy::policy;
+use crate::support::proxy::{policy, with_tls};
 use crate::support::{Backend, Proxy, full, mariadb, need, tidb};
 use crate::transcript::{Transcript, compare};
 
@@ -127,7 +127,7 @@ impl Driver {
 
     async fn through(&self, backend: &Backend, run: Run) -> Transcript {
         let certificates = Certificates::new();
-        let text = configuration(backend, run.policy, &certificates);
+        let text = with_tls(&backend.address, run.policy, &certificates);
         let proxy = Proxy::start_text(&text, Parts::default()).await;
         let ca = certificates.path("ca.pem");
         let dress = Dress {
@@ -145,16 +145,4 @@ impl Driver {
         let transcript = self.program.run(backend, address, dress).await;
         transcript.unwrap_or_else(|error| panic!("{error}"))
     }
-}
-
-/// Any free port, TLS for who wants it.
-fn configuration(backend: &Backend, policy: &str, certificates: &Certificates) -> String {
-    format!(
-        "[listen]\nmysql = \"127.0.0.1:0\"\nhttp = \"\"\n\
-         tls_certificate = \"{}\"\ntls_key = \"{}\"\n\
-         [backend]\naddresses = [\"{}\"]\n{policy}",
-        certificates.text("server.pem"),
-        certificates.text("server.key"),
-        backend.address,
-    )
 }

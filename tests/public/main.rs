@@ -16,8 +16,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
+use txguard::app::build::Parts;
 
-use support::proxy::policy;
+use support::certificates::Certificates;
+use support::proxy::{policy, with_tls};
 use support::{Backend, Proxy, full, mariadb, need, tidb};
 
 /// How long one run of a suite may take.
@@ -34,10 +36,10 @@ struct Suite {
 }
 
 const SUITES: [Suite; 4] = [
-    Suite { name: "go_sql_driver", environment: "go", tidb: 100, mariadb: 100 },
-    Suite { name: "mysqlclient", environment: "public", tidb: 50, mariadb: 50 },
-    Suite { name: "sqlalchemy", environment: "public", tidb: 500, mariadb: 500 },
-    Suite { name: "django", environment: "public", tidb: 500, mariadb: 1000 },
+    Suite { name: "go_sql_driver", environment: "go", tidb: 140, mariadb: 150 },
+    Suite { name: "mysqlclient", environment: "public", tidb: 140, mariadb: 140 },
+    Suite { name: "sqlalchemy", environment: "public", tidb: 600, mariadb: 1300 },
+    Suite { name: "django", environment: "public", tidb: 500, mariadb: 1300 },
 ];
 
 /// What the gate runs, of the first suite.
@@ -82,7 +84,9 @@ impl Suite {
         let one = self.run(folder, backend, &backend.address, wanted).await;
         let other = self.run(folder, backend, &backend.address, wanted).await;
         let counting: BTreeSet<&String> = one.intersection(&other).collect();
-        let proxy = Proxy::start(backend, policy::RETRY).await;
+        let certificates = Certificates::new();
+        let text = with_tls(&backend.address, policy::RETRY, &certificates);
+        let proxy = Proxy::start_text(&text, Parts::default()).await;
         let address = proxy.address.to_string();
         let through = self.run(folder, backend, &address, wanted).await;
         let mut failed: Vec<&str> = missing(&counting, &through);
@@ -104,9 +108,12 @@ impl Suite {
             // Some of a driver's own tests fail now and then, also directly.
             count => count - count / 4,
         };
-        assert!(counting.len() >= at_least, "only {} tests count", counting.len());
         proxy.stop().await;
-        failed.into_iter().map(str::to_owned).collect()
+        let mut failed: Vec<String> = failed.into_iter().map(str::to_owned).collect();
+        if counting.len() < at_least {
+            failed.push(format!("only {} tests count, not {at_least}", counting.len()));
+        }
+        failed
     }
 
     /// The tests that pass, of all or of those named.

@@ -15,6 +15,7 @@ use txguard::base::metrics::{Metrics, ReplayOutcome, TransactionOutcome};
 use txguard::session::Deps;
 
 use super::backend::Backend;
+use super::certificates::Certificates;
 use super::log::{self, Line};
 use super::soon;
 
@@ -135,6 +136,17 @@ impl Drop for Proxy {
 pub(crate) fn configuration(backend: &str, toml: &str) -> String {
     format!(
         "[listen]\nmysql = \"127.0.0.1:0\"\nhttp = \"\"\n\
+         [backend]\naddresses = [\"{backend}\"]\n\
+         [log]\ntransactions = \"all\"\n{toml}\n"
+    )
+}
+
+/// The same, and TLS for who wants it.
+pub(crate) fn with_tls(backend: &str, toml: &str, certificates: &Certificates) -> String {
+    let [certificate, key] = ["server.pem", "server.key"].map(|name| certificates.text(name));
+    format!(
+        "[listen]\nmysql = \"127.0.0.1:0\"\nhttp = \"\"\n\
+         tls_certificate = \"{certificate}\"\ntls_key = \"{key}\"\n\
          [backend]\naddresses = [\"{backend}\"]\n\
          [log]\ntransactions = \"all\"\n{toml}\n"
     )

@@ -370,10 +370,7 @@ fn singles(shape: Shape) -> Vec<Case> {
     let text = |text: &[u8]| Reply::of([text.to_vec()]);
     cases.extend([
         // It ends the transaction.
-        Case {
-            forgets: true,
-            ..Case::reply("reset connection: ok", reset.clone(), ok(AUTO))
-        },
+        Case { forgets: true, ..Case::reply("reset connection: ok", reset.clone(), ok(AUTO)) },
         Case::reply("reset connection: error", reset, err(1105, "no")),
         Case::reply("statistics", statistics.clone(), text(b"Uptime: 1  Threads: 2")),
         Case::reply("statistics: long", statistics.clone(), text(&[b'x'; 100_000])),

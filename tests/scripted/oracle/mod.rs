@@ -117,7 +117,8 @@ async fn in_pairs(under: Under) {
         for (number, first) in cases.iter().enumerate() {
             // A stride that is prime: over the cases every kind meets every other kind.
             let others = (0..cases.len()).map(|step| (number * 7 + step * 53 + 1) % cases.len());
-            let fitting = others.map(|other| &cases[other]).filter(|other| other.fits_behind(first));
+            let fitting =
+                others.map(|other| &cases[other]).filter(|other| other.fits_behind(first));
             for (step, second) in fitting.take(partners).enumerate() {
                 let flow = under.around(&[first, second], true);
                 let name = format!("{} with {} right behind it", first.name, second.name);
