@@ -22,7 +22,7 @@ use crate::control::http::{self, HttpState, Readiness};
 use crate::net::backend::Pool;
 use crate::net::listen::listen;
 use crate::net::tls::TlsError;
-use crate::session::{Deps, Recorder, Registry};
+use crate::session::{Deps, Queues, Recorder, Registry};
 use crate::sql::Classifier;
 use crate::store::service::Service;
 use crate::tso::LocalOracle;
@@ -106,7 +106,8 @@ impl App {
         let clock = parts.clock.clone();
         let pool = Arc::new(Pool::new(&config.backend, clock, metrics.clone(), seed, stop));
         let journals = Budget::new(saturating(config.limits.journal_total));
-        let in_force = InForce::new(&settings, pool.clone(), journals.clone());
+        let queues = Queues::new(parts.clock.clone(), settings.etiquette);
+        let in_force = InForce::new(&settings, pool.clone(), journals.clone(), queues.clone());
         let deps = Arc::new(Deps {
             clock: parts.clock,
             ids: TxnIds::new(random()),
@@ -116,6 +117,7 @@ impl App {
             recorder: Recorder::new(config.log.transactions, SLOW),
             rule: parts.rule,
             journals,
+            queues,
             seed,
             policies: in_force.policies.subscribe(),
             registry: Registry::default(),
@@ -151,11 +153,11 @@ impl App {
         self.http.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Publishes what is not counted where it happens: dropped log lines and the size of all
-    /// journals.
+    /// Publishes what is not counted where it happens: dropped log lines, the size of all journals,
+    /// and who waits for whom.
     pub fn publish(&self, dropped: ErrorCounter) {
         let metrics = self.deps.metrics.clone();
-        let journals = self.deps.journals.clone();
+        let (journals, queues) = (self.deps.journals.clone(), self.deps.queues.clone());
         let stop = self.background.token().clone();
         self.background.spawn(async move {
             let mut seen = 0;
@@ -168,6 +170,9 @@ impl App {
                 metrics.log_dropped((now - seen) as u64);
                 seen = now;
                 metrics.journals_hold(journals.used());
+                let shown = queues.shown();
+                let tokens = queues.tokens().left();
+                metrics.contention(shown.waiting, shown.circuits_open, tokens);
             }
         });
     }

@@ -171,6 +171,7 @@ mod tests {
     use super::*;
     use crate::base::clock::SystemClock;
     use crate::net::backend::Pool;
+    use crate::session::Queues;
     use crate::txn::journal::Budget;
 
     fn follow(text: &str) -> (tempfile::NamedTempFile, Reload) {
@@ -179,9 +180,10 @@ mod tests {
         let config = Config::load(file.path()).expect("right");
         let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
         let clock = Arc::new(SystemClock);
-        let pool = Arc::new(Pool::new(&config.backend, clock, metrics.clone(), 1, stop));
+        let pool = Pool::new(&config.backend, clock.clone(), metrics.clone(), 1, stop);
         let settings = Settings::build(&config, 1).expect("it names no files");
-        let in_force = InForce::new(&settings, pool, Budget::new(1 << 20));
+        let queues = Queues::new(clock, settings.etiquette);
+        let in_force = InForce::new(&settings, Arc::new(pool), Budget::new(1 << 20), queues);
         let reload = Reload::new(file.path().to_owned(), config, in_force, metrics);
         (file, reload)
     }

@@ -12,7 +12,8 @@ use crate::net::backend::Pool;
 use crate::net::legs::Legs;
 use crate::net::tls::TlsError;
 use crate::policy::Snapshot;
-use crate::session::Terms;
+use crate::session::{Queues, Terms};
+use crate::txn::contention::Etiquette;
 use crate::txn::journal::Budget;
 
 /// What is made of a configuration, ready to be published.
@@ -21,6 +22,7 @@ pub(super) struct Settings {
     backend: Backend,
     limits: Arc<Limits>,
     journal_total: usize,
+    pub(super) etiquette: Etiquette,
 }
 
 /// Limits for new clients and for the shutdown.
@@ -58,6 +60,11 @@ impl Settings {
                 drain_timeout: limits.drain_timeout,
             }),
             journal_total: saturating(limits.journal_total),
+            etiquette: Etiquette {
+                tokens: limits.retry_tokens,
+                failures: limits.retry_failures,
+                pause: limits.retry_pause,
+            },
         })
     }
 }
@@ -70,16 +77,23 @@ pub(super) struct InForce {
     pub(super) limits: watch::Sender<Arc<Limits>>,
     pub(super) pool: Arc<Pool>,
     pub(super) journals: Budget,
+    pub(super) queues: Queues,
 }
 
 impl InForce {
-    /// The first settings. The pool and the budget of journals have theirs already.
-    pub(super) fn new(settings: &Settings, pool: Arc<Pool>, journals: Budget) -> Self {
+    /// The first settings. The pool, the journals and the queues have theirs already.
+    pub(super) fn new(
+        settings: &Settings,
+        pool: Arc<Pool>,
+        journals: Budget,
+        queues: Queues,
+    ) -> Self {
         Self {
             policies: watch::Sender::new(settings.policies.clone()),
             limits: watch::Sender::new(settings.limits.clone()),
             pool,
             journals,
+            queues,
         }
     }
 
@@ -87,6 +101,7 @@ impl InForce {
     pub(super) fn replace(&self, settings: Settings) {
         self.pool.replace(&settings.backend);
         self.journals.limit(settings.journal_total);
+        self.queues.limit(settings.etiquette);
         self.policies.send_replace(settings.policies);
         self.limits.send_replace(settings.limits);
     }

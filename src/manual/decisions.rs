@@ -137,3 +137,22 @@
 //! KILL CONNECTION txguard ends its own session with the victim: the server sees a closed connection
 //! and rolls back, though a statement may run on until it notices. KILL QUERY is refused. What a
 //! client says to its own backend is still relayed: without txguard it would arrive as well.
+//!
+//! # D-021 Replays queue for the key they lost on (2026-11-22)
+//!
+//! The queue begins at the first loss: a 9007 names its key, and until then nobody knows it. First
+//! runs are not queued. They would have to be held from BEGIN on for a key they may never touch,
+//! and whoever had the turn would hold it while its application thinks. They overtake, then: of 64
+//! writers on one row about half commit in their first run, and the others wait for their turn.
+//! A replay that loses again keeps its turn, and pauses as the policy says (other txguard processes
+//! have queues of their own); one that loses on another key gives it up first, so queues can't wait
+//! for each other. A turn longer than a second lets the next one go as well: one slow backend must
+//! not use up everybody's `budget`.
+//!
+//! # D-022 A commit pays for a replay in vain (2026-11-22)
+//!
+//! gRPC gives a tenth of a token for a success. There a failed call is the exception; here a lost
+//! conflict is how optimistic transactions wait, and it needs a commit of somebody else to happen.
+//! One for one bounds what replays in vain can cost to the work that is done, and 64 writers on one
+//! row use about a tenth of that. The circuits are for each key, because an application that writes
+//! what it has read fails on its own rows and should not switch others off.

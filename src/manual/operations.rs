@@ -49,9 +49,39 @@
 //! - `txguard_replays_total{outcome,code}`: `succeeded` against `mismatch` and `exhausted` tells
 //!   what the policy earns.
 //! - `txguard_unguarded_total{reason}`: why transactions could not be replayed.
+//! - `txguard_replays_waiting`, `txguard_replay_wait_seconds`: replays that wait for others that
+//!   lost on the same row; `txguard_retry_tokens`, `txguard_replay_circuits_open`: see below.
 //! - `txguard_backend_up{backend}` and `txguard_backend_connections{backend}`: where clients are.
 //! - `txguard_log_dropped_total`: log lines that the writer could not keep up with. The log never
 //!   slows the relay.
+//!
+//! # When many want the same row
+//!
+//! Replays that lost on the same row or index entry (TiDB's 9007 names it) go one at a time, in
+//! order of arrival, and wait at most for the policy's `budget`. Nothing is open in the database
+//! meanwhile. Where TiDB doesn't name the row (`tidb_redact_log`, a deadlock, MariaDB) only the
+//! policy's pauses spread them, and a storm on one row can use the tokens up. Two limits keep replays
+//! from making things worse; beyond them a conflict reaches the client as without txguard:
+//!
+//! - `[limits] retry_tokens`: a replay in vain costs one, a commit gives one back. Outcome
+//!   `throttled` of `txguard_replays_total`.
+//! - `[limits] retry_failures`, `retry_pause`: where that many replays were in vain one after the
+//!   other on the same row, none is begun there for a while. Outcome `circuit_open`. Applications
+//!   that write what they have read do that: `UPDATE … SET v = v + 1` can be run again, `SET v = 8`
+//!   behind a `SELECT` mostly can't.
+//!
+//! # Without a retry
+//!
+//! A client that would rather see its conflicts says so:
+//!
+//! - for a transaction: `/*retry='off'*/` before its BEGIN, or before any statement of it sent as
+//!   text, from there on;
+//! - for a session: `SET @txguard_retry = 'off'`, alone and as text, until it is set to something
+//!   else or the connection is reset;
+//! - for a user or a schema: a policy without `retry`. What a transaction will do isn't known at its
+//!   BEGIN, so policies don't match statements; give the statement the comment.
+//!
+//! Such transactions are counted as `txguard_unguarded_total{reason="declined"}`.
 //!
 //! # KILL with several backends
 //!

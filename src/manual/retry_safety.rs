@@ -58,6 +58,7 @@
 //! | `command` | A command that is no statement changed or read the session, or failed. | Send such commands (COM_INIT_DB, COM_FIELD_LIST …) outside of transactions. |
 //! | `commit_failed` | COMMIT was answered by an error, and the transaction may still be open. | |
 //! | `cursor` | A cursor was opened. | Fetch whole results (Connector/J: useCursorFetch=false). |
+//! | `declined` | The client wants no retry: retry='off' in a comment, or @txguard_retry. | |
 //! | `generated_id` | The answer carried a generated id, which a second run would not repeat. | Use keys that the application makes, in columns without AUTO_INCREMENT or AUTO_RANDOM. |
 //! | `local_infile` | LOCAL INFILE: the client's file is gone when it is run again. | |
 //! | `journal_process` | The journals of all transactions together are at their limit. | Raise `[limits] journal_total`. |

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::net::lane::Lane;
 use crate::policy::{Plan, TsoMode};
 use crate::sql;
+use crate::txn::effect::declines_retry;
 use crate::txn::fingerprint::Fingerprint;
 use crate::txn::guard::{Guard, Unguarded};
 use crate::txn::journal::Role;
@@ -26,7 +27,8 @@ impl Conversation {
             return Step::Wait;
         }
         let traceparent = self.text_of(request, up).and_then(sql::traceparent);
-        let txn = self.new_txn(plan, true, traceparent);
+        let declines = self.text_of(request, up).is_some_and(declines_retry);
+        let txn = self.new_txn(plan, true, declines, traceparent);
         self.guard.begin();
         self.txn = Some(Box::new(txn));
         self.record(request, Role::Begin, true, up);
@@ -40,7 +42,8 @@ impl Conversation {
         }
         let plan = self.plan();
         let traceparent = self.text_of(request, up).and_then(sql::traceparent);
-        let next = Box::new(self.new_txn(plan, true, traceparent));
+        let declines = self.text_of(request, up).is_some_and(declines_retry);
+        let next = Box::new(self.new_txn(plan, true, declines, traceparent));
         match self.is_guarded() {
             true => self.record(request, Role::Commit, true, up),
             // Nothing is recorded of the transaction before; the journal is the next one's.
@@ -88,11 +91,14 @@ impl Conversation {
         &mut self,
         plan: Arc<Plan>,
         explicit: bool,
+        declines: bool,
         traceparent: Option<&str>,
     ) -> Txn {
         let wall = self.deps.clock.wall();
-        let unguarded =
-            plan.retry.and_then(|_| Guard::admit_begin(self.one_shot, self.charset_plain).err());
+        let unguarded = plan.retry.and_then(|_| match declines || self.declines_retry {
+            true => Some(Unguarded::Declined),
+            false => Guard::admit_begin(self.one_shot, self.charset_plain).err(),
+        });
         Txn {
             id: self.deps.ids.next(wall),
             attempts: Attempts::new(),
@@ -106,6 +112,7 @@ impl Conversation {
             statements: 0,
             conflict: None,
             replay: None,
+            place: None,
             committing: false,
             doubt: None,
             ending: false,
@@ -117,8 +124,13 @@ impl Conversation {
 
     /// With autocommit off any statement may open a transaction; the flags of its answer tell. If
     /// one may be open already, its beginning was not seen.
-    pub(super) fn begin_with(&mut self, plan: Arc<Plan>, traceparent: Option<&str>) {
-        let mut txn = self.new_txn(plan, false, traceparent);
+    pub(super) fn begin_with(
+        &mut self,
+        plan: Arc<Plan>,
+        declines: bool,
+        traceparent: Option<&str>,
+    ) {
+        let mut txn = self.new_txn(plan, false, declines, traceparent);
         if self.status.in_trans() && txn.guarded {
             txn.guarded = false;
             txn.unguarded = Some(Unguarded::BeginNotSeen);
@@ -133,7 +145,7 @@ impl Conversation {
         if plan.is_bare() {
             return;
         }
-        let mut txn = self.new_txn(plan, false, None);
+        let mut txn = self.new_txn(plan, false, false, None);
         txn.open = true;
         txn.guarded = false;
         txn.unguarded = txn.plan.retry.is_some().then_some(why);

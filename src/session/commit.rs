@@ -95,6 +95,9 @@ impl Conversation {
     }
 
     pub(super) fn publish(&self, record: &Record) {
+        if record.outcome == Outcome::Committed {
+            self.deps.queues.tokens().give();
+        }
         self.deps.recorder.publish(record, self.connection_id, &self.deps.metrics);
     }
 

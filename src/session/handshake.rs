@@ -134,6 +134,7 @@ where
         login_plain: is_plain_collation(who.collation),
         one_shot: false,
         one_shot_behind: false,
+        declines_retry: false,
         bare: false,
         up: Position::default(),
         walk: Walk::default(),

@@ -25,7 +25,7 @@
 //! | `limit` | silence, and the length of statements |
 //! | `password` | which passwords may cross which leg |
 //! | `count` | sequence ids, where a leg is compressed |
-//! | `replay` | the transaction again |
+//! | `replay`, `queue` | the transaction again; waiting for one's turn |
 //! | `record` | what is told when it has ended |
 
 mod begin;
@@ -39,6 +39,7 @@ mod limit;
 mod password;
 mod prepared;
 mod query;
+mod queue;
 mod record;
 mod registry;
 mod replay;
@@ -84,6 +85,8 @@ use self::kill::Errand;
 use self::limit::{Limit, until};
 use self::password::Passwords;
 use self::prepared::{Prepared, Statements};
+use self::queue::Place;
+pub use self::queue::Queues;
 pub use self::record::Recorder;
 use self::registry::Registered;
 pub use self::registry::Registry;
@@ -108,6 +111,8 @@ pub struct Deps {
     pub rule: Arc<dyn Rule>,
     /// Memory of all journals together.
     pub journals: Budget,
+    /// Whose turn it is to replay.
+    pub queues: Queues,
     /// A random number of this process: keys fingerprints and jitter.
     pub seed: u64,
     /// The policies in force.
@@ -262,6 +267,8 @@ struct Txn {
     /// The first conflict of the request under way; its error is the one to give back.
     conflict: Option<(u16, Box<[u8]>, Instant)>,
     replay: Option<(ReplayOutcome, u16)>,
+    /// Its place among those that lost on the same key, or its turn.
+    place: Option<Place>,
     /// COMMIT, or what may commit on its way, was sent and its answer is not known.
     committing: bool,
     /// A BEGIN is on its way that ends it: what follows belongs to the next transaction.
@@ -294,6 +301,8 @@ struct Conversation {
     one_shot: bool,
     /// The same, by something within the transaction that is open: it may have committed first.
     one_shot_behind: bool,
+    /// The client wants no retry of this session's transactions.
+    declines_retry: bool,
     /// Nothing is looked at any more: a reply was not understood.
     bare: bool,
     /// The client's stream carries data, not commands (LOCAL INFILE, authentication).

@@ -135,7 +135,7 @@ impl Conversation {
         if !self.expected.is_empty() {
             return Step::Wait;
         }
-        self.begin_with(plan, None);
+        self.begin_with(plan, false, None);
         let id = Self::statement_of(request, up).unwrap_or_default();
         let role = self.admit_execution(request, id, prepared, up);
         let what = self.note_prepared_effects(prepared);

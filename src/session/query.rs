@@ -3,7 +3,7 @@
 use crate::net::lane::Lane;
 use crate::policy::Tag;
 use crate::sql::{self, Reason, Scan, Verb};
-use crate::txn::effect::{Effects, Turn};
+use crate::txn::effect::{Effects, Turn, declines_retry};
 use crate::txn::fingerprint::Fingerprint;
 use crate::txn::guard::Unguarded;
 use crate::txn::journal::Role;
@@ -75,7 +75,7 @@ impl Conversation {
         }
         let text = &request.payload(up)[1..];
         let traceparent = sql::traceparent(text).map(str::to_owned);
-        self.begin_with(plan, traceparent.as_deref());
+        self.begin_with(plan, declines_retry(text), traceparent.as_deref());
         let role = self.admit_text(request, &scan, up);
         let what = self.note_effects(request, &scan, up);
         self.statement(request, role, true, what, up)
@@ -113,7 +113,7 @@ impl Conversation {
         }
     }
 
-    /// Is this text on the known-safe list? If not, the guard goes off.
+    /// Is this text on the known-safe list, and may it be run again? If not, the guard goes off.
     fn admit_text(&mut self, request: Request, scan: &Scan, up: &mut Lane) -> Option<(Role, bool)> {
         if !self.is_guarded() {
             return None;
@@ -123,6 +123,10 @@ impl Conversation {
             return None;
         }
         let text = &request.payload(up)[1..];
+        if declines_retry(text) {
+            self.unguard(Unguarded::Declined, up);
+            return None;
+        }
         let class = self.deps.classifier.classify(text, scan, self.lexing, &mut self.scratch);
         match self.guard.admit(&class) {
             Ok(role) => Some((role, class.ordered)),

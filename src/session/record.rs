@@ -78,6 +78,7 @@ impl Deps {
         self.metrics.replay(
             match outcome {
                 ReplayOutcome::BackendLost => metrics::ReplayOutcome::BackendLost,
+                ReplayOutcome::CircuitOpen => metrics::ReplayOutcome::CircuitOpen,
                 ReplayOutcome::ClientGone => metrics::ReplayOutcome::ClientGone,
                 ReplayOutcome::Exhausted => metrics::ReplayOutcome::Exhausted,
                 ReplayOutcome::Mismatch => metrics::ReplayOutcome::Mismatch,
@@ -85,6 +86,7 @@ impl Deps {
                 ReplayOutcome::OtherError => metrics::ReplayOutcome::OtherError,
                 ReplayOutcome::Refused => metrics::ReplayOutcome::Refused,
                 ReplayOutcome::Succeeded => metrics::ReplayOutcome::Succeeded,
+                ReplayOutcome::Throttled => metrics::ReplayOutcome::Throttled,
             },
             code,
         );

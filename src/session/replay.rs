@@ -1,16 +1,20 @@
 //! The transaction again, on the same connection, in the same mode, every answer compared.
 //!
 //! ```text
-//! conflict ─▶ wait ─▶ ROLLBACK ─▶ journal, each answer equal? ─▶ the request that met the
+//! conflict ─▶ ROLLBACK ─▶ wait ─▶ journal, each answer equal? ─▶ the request that met the
 //!    ▲                                                           conflict, through the relay
 //!    └──────────── the next conflict, until attempts or time are used up ──┘
 //! ```
 //!
-//! ROLLBACK always goes first: BEGIN would commit what an error left open. If it warns (1196: a
-//! table without transactions was changed), the first run has left something behind and the
-//! replay is refused. Until the request that met the conflict is sent, nothing that happens here
-//! can be seen by the client; if it is given up, the client gets its original error and a
-//! connection without a transaction, as if there were no proxy.
+//! ROLLBACK always goes first: BEGIN would commit what an error left open, and nobody may hold a
+//! lock while it waits. If it warns (1196: a table without transactions was changed), the first run
+//! has left something behind and the replay is refused. Where the conflict names its key, the wait
+//! is one's turn among those that lost on it, and a replay that loses again keeps its turn;
+//! otherwise it is a random pause.
+//!
+//! Until the request that met the conflict is sent, nothing that happens here can be seen by the
+//! client; if it is given up, the client gets its original error and a connection without a
+//! transaction, as if there were no proxy.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -18,12 +22,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::base::error::{CommitError, StatementError};
+use crate::base::error::{CommitError, StatementError, code};
 use crate::net::lane::Lane;
 use crate::policy::{Retry, Tag};
+use crate::txn::contention::{Ended, HotKey};
 use crate::txn::fingerprint::{Answer, Fingerprint};
 use crate::txn::journal::Role;
 use crate::txn::record::Outcome;
@@ -31,9 +36,11 @@ use crate::txn::replay::ReplayOutcome;
 use crate::wire::command::{Command, Reply};
 use crate::wire::frame::{HEADER_LEN, write_packet};
 use crate::wire::lenenc::Reader;
+use crate::wire::packet::err::Err as ErrPacket;
 use crate::wire::packet::ok::Ok as OkPacket;
 use crate::wire::response::{Kind, Response};
 
+use super::queue::{NoTurn, Place};
 use super::walk::Look;
 use super::{Ask, Conflict, Conversation, End, Session, What};
 
@@ -67,6 +74,7 @@ where
         let Some(txn) = self.talk.txn.as_mut() else { return Ok(()) };
         let Some(retry) = txn.plan.retry else { return Ok(()) };
         let Conflict { code, frame, what, sent } = conflict;
+        let mut key = hot_key(code, &frame);
         // The error to give back is the first one: it is what the client would have seen.
         let since = txn.conflict.get_or_insert((code, frame, now)).2;
         // The answer that came proves an abort; until COMMIT goes out again nothing can commit.
@@ -76,13 +84,14 @@ where
             let Some(wait) = self.talk.next_attempt(&retry, spent) else {
                 return self.give_up(ReplayOutcome::Exhausted).await;
             };
-            let run = match self.wait(wait).await {
-                Ok(()) => self.run_journal().await,
+            let run = match self.ready(key, wait, since + retry.budget).await {
+                Ok(Ok(())) => self.run_journal().await,
+                Ok(Err(outcome)) => Ok(Run::Stop(outcome)),
                 Err(end) => Err(end),
             };
             match run {
                 Ok(Run::Equal) => break,
-                Ok(Run::Conflict) => {}
+                Ok(Run::Conflict) => key = None,
                 Ok(Run::Stop(outcome)) => return self.give_up(outcome).await,
                 Err(end) => return Err(self.cut_off(end)),
             }
@@ -91,19 +100,44 @@ where
         Ok(())
     }
 
-    /// Waits before the next attempt, unless the client leaves.
-    async fn wait(&mut self, pause: Duration) -> Result<(), End> {
-        tokio::select! {
-            biased;
-            () = self.link.client_gone() => Err(End::ClientGone),
-            () = tokio::time::sleep(pause) => Ok(()),
+    /// Ends what the conflict left open, and waits until the next attempt may begin; `Ok(Err)` if
+    /// none may.
+    ///
+    /// Not cancel safe: a reply may be under way.
+    async fn ready(
+        &mut self,
+        key: Option<HotKey>,
+        pause: Duration,
+        deadline: Instant,
+    ) -> Result<Result<(), ReplayOutcome>, End> {
+        if self.left_behind().await? || !self.roll_back().await? {
+            return Ok(Err(ReplayOutcome::Refused));
         }
+        let (begun, killed) = (self.talk.deps.clock.now(), self.talk.registered.end());
+        let place = match self.talk.place(key) {
+            Ok(place) => place,
+            Err(outcome) => return Ok(Err(outcome)),
+        };
+        let queues = key.is_some() && !place.has_turn();
+        let turn = async {
+            if !queues {
+                sleep(pause).await;
+            }
+            place.turn(deadline).await
+        };
+        let come = tokio::select! {
+            biased;
+            () = killed.cancelled() => return Err(End::Killed),
+            () = self.link.client_gone() => return Err(End::ClientGone),
+            come = turn => come,
+        };
+        if queues {
+            self.talk.deps.metrics.replay_waited(self.talk.deps.clock.now() - begun);
+        }
+        Ok(come.map_err(|no| self.talk.no_turn(no)))
     }
 
     async fn run_journal(&mut self) -> Result<Run, End> {
-        if self.left_behind().await? || !self.roll_back().await? {
-            return Ok(Run::Stop(ReplayOutcome::Refused));
-        }
         let rule = self.talk.deps.rule.clone();
         for index in 0..self.talk.journal.len() {
             let Some((entry, request)) = self.talk.journal.get(index) else { break };
@@ -216,11 +250,11 @@ where
         .await
     }
 
-    /// One side is gone in the middle of a replay. Nothing has been committed, and a client that
+    /// One side is gone in the middle of a replay, or was killed. Nothing has been committed, and a client that
     /// is still there gets to know that.
     fn cut_off(&mut self, end: End) -> End {
         let outcome = match end {
-            End::ClientGone => ReplayOutcome::ClientGone,
+            End::ClientGone | End::Killed => ReplayOutcome::ClientGone,
             _ => ReplayOutcome::BackendLost,
         };
         self.give_back(outcome);
@@ -239,6 +273,23 @@ where
     fn give_back(&mut self, outcome: ReplayOutcome) {
         let code = self.talk.answer_with_original(outcome, &mut self.link.down);
         self.talk.finish(Outcome::Conflict(code), &mut self.link.up);
+    }
+}
+
+/// What a conflict was about, if its error says so.
+fn hot_key(code: u16, frame: &[u8]) -> Option<HotKey> {
+    if code != code::WRITE_CONFLICT {
+        return None;
+    }
+    let payload = frame.get(HEADER_LEN..).unwrap_or_default();
+    ErrPacket::read(payload).ok().and_then(|error| HotKey::of(error.message))
+}
+
+/// Why nothing is tried.
+fn outcome_of(no: NoTurn) -> ReplayOutcome {
+    match no {
+        NoTurn::CircuitOpen => ReplayOutcome::CircuitOpen,
+        NoTurn::TimeUp => ReplayOutcome::Exhausted,
     }
 }
 
@@ -267,6 +318,44 @@ impl Conversation {
         let wall = self.deps.clock.wall().as_nanos().to_le_bytes();
         let random = xxh3_64_with_seed(&wall, self.deps.seed ^ u64::from(self.connection_id));
         self.txn.as_mut()?.attempts.next(retry, spent, random)
+    }
+
+    /// The place of the open transaction among those that lost on this key: the one that it has,
+    /// or a new one. It stands in one queue only, as two could wait for each other.
+    fn place(&mut self, key: Option<HotKey>) -> Result<&mut Place, ReplayOutcome> {
+        let Some(txn) = self.txn.as_mut() else { return Err(ReplayOutcome::Refused) };
+        let place = match txn.place.take().filter(|place| place.key() == key) {
+            Some(place) => place,
+            None => self.deps.queues.enter(key).map_err(outcome_of)?,
+        };
+        if !self.deps.queues.tokens().take() {
+            return Err(ReplayOutcome::Throttled);
+        }
+        Ok(txn.place.insert(place))
+    }
+
+    /// The turn does not come: the place is given up.
+    fn no_turn(&mut self, no: NoTurn) -> ReplayOutcome {
+        if let Some(txn) = self.txn.as_mut() {
+            txn.place = None;
+        }
+        // It was not tried.
+        self.deps.queues.tokens().give();
+        outcome_of(no)
+    }
+
+    /// The replay is over; the next one that waits for the same key can go.
+    pub(super) fn replay_over(&mut self, outcome: ReplayOutcome, code: u16) {
+        self.deps.metrics_replay(outcome, code);
+        if outcome == ReplayOutcome::Succeeded {
+            self.deps.queues.tokens().give();
+        }
+        let Some(place) = self.txn.as_mut().and_then(|txn| txn.place.take()) else { return };
+        place.end(match outcome {
+            ReplayOutcome::Succeeded => Ended::Succeeded,
+            ReplayOutcome::Exhausted | ReplayOutcome::Mismatch => Ended::Failed,
+            _ => Ended::Left,
+        });
     }
 
     /// Puts a request of the journal into the lane, with the tag of the current attempt.
@@ -323,7 +412,7 @@ impl Conversation {
         if let Some(txn) = self.txn.as_mut() {
             txn.replay = Some((outcome, code));
         }
-        self.deps.metrics_replay(outcome, code);
+        self.replay_over(outcome, code);
         self.status.0 &= !crate::wire::status::Status::IN_TRANS;
         down.push(&frame);
         debug_assert!(matches!(

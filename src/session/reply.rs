@@ -256,6 +256,7 @@ impl Conversation {
             What::Set(reads) => {
                 self.charset_plain = reads.charset_plain.unwrap_or(self.charset_plain);
                 self.lexing.ansi_quotes = reads.ansi_quotes.unwrap_or(self.lexing.ansi_quotes);
+                self.declines_retry = reads.declines_retry.unwrap_or(self.declines_retry);
             }
             What::ChangeUser { user, schema, plain } => {
                 self.user = user.clone();
@@ -277,6 +278,7 @@ impl Conversation {
         self.found_rows = Some(0);
         self.one_shot = false;
         self.one_shot_behind = false;
+        self.declines_retry = false;
         self.lexing.ansi_quotes = false;
     }
 
@@ -424,7 +426,7 @@ impl Conversation {
         let Some(txn) = self.txn.as_mut() else { return };
         if let Some((code, _, _)) = txn.conflict.take() {
             txn.replay = Some((outcome, code));
-            self.deps.metrics_replay(outcome, code);
+            self.replay_over(outcome, code);
         }
     }
 

@@ -43,13 +43,15 @@ impl Turn {
     }
 }
 
-/// How texts read behind a SET; `None` for what it leaves as it is.
+/// What holds behind a SET, how texts read above all; `None` for what it leaves as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reads {
     /// The character set shows every quote and backslash to a lexer.
     pub charset_plain: Option<bool>,
     /// `"x"` may be an identifier.
     pub ansi_quotes: Option<bool>,
+    /// The session's transactions are not to be retried.
+    pub declines_retry: Option<bool>,
 }
 
 /// What a text does beside its own work. What makes later texts harder to read counts at once,
@@ -78,6 +80,8 @@ impl Effects {
         };
         if let Verb::Set(kind) = scan.verb {
             let reads = effects.note_set(kind, text);
+            let declines_retry = retry_variable(&text[scan.body..]).map(is_off);
+            let reads = Reads { declines_retry, ..reads };
             effects.settles = Some(reads).filter(|_| !scan.multi);
         }
         let pieces = !whole && !is_plain_write(scan.verb);
@@ -117,6 +121,35 @@ impl Effects {
         self.hides_quotes |= CHARSETS.iter().any(|word| has_word(text, word));
         self.turns_ansi_quotes_on |= has_word(text, b"sql_mode");
     }
+}
+
+/// A leading comment says `retry='off'`: the transaction is not to be retried.
+#[must_use]
+pub fn declines_retry(text: &[u8]) -> bool {
+    // Only a text that begins with a comment is looked into.
+    text.trim_ascii_start().starts_with(b"/*")
+        && sql::comment_value(text, "retry").is_some_and(|value| is_off(value.as_bytes()))
+}
+
+/// The value that `SET @txguard_retry = …` sets, with nothing else in the statement.
+fn retry_variable(set: &[u8]) -> Option<&[u8]> {
+    const NAME: &[u8] = b"@txguard_retry";
+    let target = set.get(b"SET".len()..)?.trim_ascii_start();
+    let (name, rest) = target.split_at_checked(NAME.len())?;
+    if !name.eq_ignore_ascii_case(NAME) {
+        return None;
+    }
+    let rest = rest.trim_ascii_start();
+    let value = rest.strip_prefix(b":=").or_else(|| rest.strip_prefix(b"="))?;
+    let value = value.trim_ascii();
+    Some(value.strip_suffix(b";").unwrap_or(value).trim_ascii_end())
+}
+
+/// The word that switches off, with or without quotes.
+fn is_off(value: &[u8]) -> bool {
+    let bare = |quote: u8| value.strip_prefix(&[quote]).and_then(|v| v.strip_suffix(&[quote]));
+    let word = bare(b'\'').or_else(|| bare(b'"')).unwrap_or(value);
+    word.eq_ignore_ascii_case(b"off") || word == b"0"
 }
 
 /// A statement that may commit the transaction that it stands in.
@@ -165,6 +198,40 @@ fn may_turn_on_ansi_quotes(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_declines_retries_by_a_variable() {
+        let lexing = sql::Lexing::default();
+        for (text, declines) in [
+            ("SET @txguard_retry = 'off'", Some(true)),
+            ("/* x */ set @TXGUARD_RETRY:=\"OFF\" ;", Some(true)),
+            ("SET @txguard_retry=0", Some(true)),
+            ("SET @txguard_retry = 'on'", Some(false)),
+            ("SET @txguard_retry = NULL", Some(false)),
+            ("SET @txguard_retry2 = 'off'", None),
+            ("SET @x = 'off', @txguard_retry = 'off'", None),
+            ("SET @txguard_retry", None),
+            ("SET NAMES utf8mb4", None),
+        ] {
+            let effects = Effects::of(text.as_bytes(), &sql::scan(text.as_bytes(), lexing), true);
+            let settles = effects.settles.expect("a SET");
+            assert_eq!(settles.declines_retry, declines, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_declines_retries_by_a_comment() {
+        for (text, declines) in [
+            ("/*retry='off'*/ BEGIN", true),
+            (" /* x */ /*a='b',retry='OFF'*/ BEGIN", true),
+            ("/*retry='on'*/ BEGIN", false),
+            ("/*retry=off*/ BEGIN", false),
+            ("BEGIN /*retry='off'*/", false),
+            ("SELECT '/*retry=''off''*/'", false),
+        ] {
+            assert_eq!(declines_retry(text.as_bytes()), declines, "{text}");
+        }
+    }
 
     #[test]
     fn ansi_quotes_are_suspected_where_they_may_hide() {

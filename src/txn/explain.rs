@@ -9,7 +9,7 @@ use crate::sql::{self, Class, Classifier, Kind, Lexing, Piece, Scan, Splitter, S
 use crate::wire::command::Command;
 use crate::wire::frame::HEADER_LEN;
 
-use super::effect::{Effects, Turn, WHOLE_MAX};
+use super::effect::{Effects, Turn, WHOLE_MAX, declines_retry};
 use super::guard::{Guard, Unguarded};
 use super::journal::{Budget, Journal, Role};
 
@@ -227,6 +227,8 @@ pub struct Explainer<'a> {
     autocommit_said: bool,
     /// What has set a character set that can hide quotes.
     hides_quotes: Option<Source>,
+    /// What has said that the session wants no retry.
+    declines: Option<Source>,
     /// What may have set something that holds for the next transaction only.
     one_shot: Option<Source>,
     /// The same, within the transaction that is open.
@@ -251,6 +253,7 @@ impl<'a> Explainer<'a> {
             autocommit: true,
             autocommit_said: false,
             hides_quotes: None,
+            declines: None,
             one_shot: None,
             one_shot_behind: None,
             one_shot_maybe: None,
@@ -352,6 +355,8 @@ impl<'a> Explainer<'a> {
 
     fn new_txn(&self, here: &Here<'_>) -> Txn {
         let admitted = Guard::admit_begin(self.one_shot.is_some(), self.hides_quotes.is_none());
+        let here_declined = declines_retry(here.text).then_some(&here.source);
+        let declined = here_declined.or(self.declines.as_ref());
         let unguarded = admitted.err().map(|why| {
             let by = match why {
                 Unguarded::OneShot => self.one_shot.clone(),
@@ -359,6 +364,7 @@ impl<'a> Explainer<'a> {
             };
             (why, by.unwrap_or_else(|| here.source.clone()))
         });
+        let unguarded = declined.map(|by| (Unguarded::Declined, by.clone())).or(unguarded);
         let mut txn = Txn::new(here.source.clone(), unguarded);
         if let Some(by) = &self.one_shot_maybe {
             txn.depends(Unknown::EndedBefore, by);
@@ -514,6 +520,9 @@ impl<'a> Explainer<'a> {
         if !here.whole {
             return self.unguard(Unguarded::JournalTransaction, here);
         }
+        if declines_retry(here.text) {
+            return self.unguard(Unguarded::Declined, here);
+        }
         let class = self.classify(here.text, &here.scan);
         match self.guard.admit(&class) {
             Ok(role) => self.record(here, role),
@@ -553,6 +562,9 @@ impl<'a> Explainer<'a> {
         if let Some(reads) = effects.settles {
             if reads.charset_plain == Some(true) {
                 self.hides_quotes = None;
+            }
+            if let Some(declines) = reads.declines_retry {
+                self.declines = declines.then(|| here.source.clone());
             }
             if let Some(ansi_quotes) = reads.ansi_quotes {
                 self.lexing.ansi_quotes = ansi_quotes;

@@ -29,6 +29,8 @@ pub enum Unguarded {
     CommitFailed,
     /// A cursor was opened.
     Cursor,
+    /// The client said that it wants no retry.
+    Declined,
     /// The answer carried a generated id, which a second run would not repeat.
     GeneratedId,
     /// LOCAL INFILE: the client's file is gone.
@@ -62,6 +64,7 @@ impl Unguarded {
             Self::Command => "command",
             Self::CommitFailed => "commit_failed",
             Self::Cursor => "cursor",
+            Self::Declined => "declined",
             Self::GeneratedId => "generated_id",
             Self::Infile => "local_infile",
             Self::JournalProcess => "journal_process",

@@ -1,6 +1,7 @@
 //! Floor 4, pure: what a transaction is to txguard, and when it may be run again.
 //!
 //! ```text
+//! contention   who may replay, and when: queues, tokens, circuits
 //! effect       what a text means to the transaction in which it stands, and to later ones
 //! explain      what would become of the transactions in a text
 //! guard        may this transaction still be replayed, and if not, why
@@ -15,6 +16,7 @@
 //! inputs. Whatever could make inputs differ (see [`guard`]) switches the guard off for that
 //! transaction: it then behaves as if there were no proxy.
 
+pub mod contention;
 pub mod effect;
 pub mod explain;
 pub mod fingerprint;

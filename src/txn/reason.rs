@@ -25,13 +25,14 @@ const fn cure(what: &'static str, remedy: &'static str) -> Told {
 impl Unguarded {
     /// Every reason, those of statements behind the others.
     pub fn all() -> impl Iterator<Item = Self> {
-        const OTHERS: [Unguarded; 15] = [
+        const OTHERS: [Unguarded; 16] = [
             Unguarded::BeginNotSeen,
             Unguarded::Chained,
             Unguarded::Charset,
             Unguarded::Command,
             Unguarded::CommitFailed,
             Unguarded::Cursor,
+            Unguarded::Declined,
             Unguarded::GeneratedId,
             Unguarded::Infile,
             Unguarded::JournalProcess,
@@ -72,6 +73,9 @@ impl Unguarded {
                 "A cursor was opened.",
                 "Fetch whole results (Connector/J: useCursorFetch=false).",
             ),
+            Self::Declined => {
+                plain("The client wants no retry: retry='off' in a comment, or @txguard_retry.")
+            }
             Self::GeneratedId => cure(
                 "The answer carried a generated id, which a second run would not repeat.",
                 "Use keys that the application makes, in columns without AUTO_INCREMENT or AUTO_RANDOM.",

@@ -48,6 +48,8 @@ impl Rule for Verified {
 pub enum ReplayOutcome {
     /// The backend connection ended meanwhile.
     BackendLost,
+    /// Replays on the same key have failed so often that none is begun for a while.
+    CircuitOpen,
     /// The client left meanwhile.
     ClientGone,
     /// No attempt or no time was left.
@@ -63,6 +65,8 @@ pub enum ReplayOutcome {
     Refused,
     /// The transaction went on as if nothing had happened.
     Succeeded,
+    /// The process has used up its retry tokens.
+    Throttled,
 }
 
 impl ReplayOutcome {
@@ -71,6 +75,7 @@ impl ReplayOutcome {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BackendLost => "backend_lost",
+            Self::CircuitOpen => "circuit_open",
             Self::ClientGone => "client_gone",
             Self::Exhausted => "exhausted",
             Self::Mismatch => "mismatch",
@@ -78,6 +83,7 @@ impl ReplayOutcome {
             Self::OtherError => "other_error",
             Self::Refused => "refused",
             Self::Succeeded => "succeeded",
+            Self::Throttled => "throttled",
         }
     }
 }

@@ -10,6 +10,7 @@ mod support;
 mod bank;
 mod broken;
 mod go;
+mod hot_row;
 mod read_then_write;
 
 use std::sync::Arc;

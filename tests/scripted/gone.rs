@@ -210,6 +210,7 @@ async fn a_client_that_leaves_while_the_replay_waits_ends_it() {
     talk.transfer().await;
     talk.commit_conflicts(1).await;
     // The pause is up to 10 s long; the client leaves at its beginning.
+    talk.again("ROLLBACK", &ok(AUTO)).await;
     tokio::time::sleep(Duration::from_micros(1)).await;
     let metrics = talk.bye().await;
     assert_eq!((outcomes(&metrics), metrics.replays(ClientGone)), ([0, 0, 1, 0, 0], 1));

@@ -14,10 +14,11 @@ use txguard::base::tasks::Tasks;
 use txguard::base::types::TxnIds;
 use txguard::net::legs::Legs;
 use txguard::policy::Snapshot;
-use txguard::session::{Backend, Deps, End, Recorder, Registry, Session, Terms};
+use txguard::session::{Backend, Deps, End, Queues, Recorder, Registry, Session, Terms};
 use txguard::sql::Classifier;
 use txguard::store::service::Service;
 use txguard::tso::LocalOracle;
+use txguard::txn::contention::Etiquette;
 use txguard::txn::journal::Budget;
 use txguard::txn::replay::{Rule, Verified};
 use txguard::wire::capability::Capabilities;
@@ -46,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) status: u16,
     pub(crate) journal_bytes_max: usize,
     pub(crate) journals: Budget,
+    /// Those of several talks meet in one.
+    pub(crate) queues: Queues,
     pub(crate) idle: Option<Duration>,
     pub(crate) idle_in_transaction: Option<Duration>,
     pub(crate) statement_max: usize,
@@ -79,6 +82,7 @@ pub(crate) fn setup(policies: &str) -> Setup {
         status: AUTO,
         journal_bytes_max: 1 << 20,
         journals: Budget::new(1 << 30),
+        queues: Queues::new(Arc::new(SystemClock), Etiquette::default()),
         idle: None,
         idle_in_transaction: None,
         statement_max: 1 << 30,
@@ -136,6 +140,7 @@ impl Setup {
             recorder: Recorder::new(LogTransactions::All, Duration::from_secs(1)),
             rule: self.rule.clone(),
             journals: self.journals.clone(),
+            queues: self.queues.clone(),
             seed: 0x5EED,
             policies,
             registry: self.registry.clone(),

@@ -8,6 +8,7 @@ mod capture;
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod client;
+mod contention;
 mod explain;
 mod gone;
 mod harness;

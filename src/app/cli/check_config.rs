@@ -249,7 +249,7 @@ mod tests {
           |
         3 | client = 5
           | ^^^^^^
-          = did you mean `clients`? [limits] has: clients, handshake, idle, idle_in_transaction, statement, drain_delay, drain_timeout, journal_per_transaction, journal_total, statement_shapes
+          = did you mean `clients`? [limits] has: clients, handshake, idle, idle_in_transaction, statement, drain_delay, drain_timeout, journal_per_transaction, journal_total, statement_shapes, retry_tokens, retry_failures, retry_pause
 
         /txguard.toml: 2 mistakes, nothing was started
         ");

@@ -20,6 +20,9 @@ pub(super) const SCHEMA: Schema = Schema {
         "journal_per_transaction",
         "journal_total",
         "statement_shapes",
+        "retry_tokens",
+        "retry_failures",
+        "retry_pause",
     ],
 };
 
@@ -46,6 +49,12 @@ pub struct Limits {
     pub journal_total: u64,
     /// Statement shapes whose classification is remembered.
     pub statement_shapes: u32,
+    /// Replays in vain that a full bucket allows; 0 for any number.
+    pub retry_tokens: u32,
+    /// Replays in vain, one after the other on the same key, that open its circuit; 0 for none.
+    pub retry_failures: u32,
+    /// How long an open circuit refuses replays.
+    pub retry_pause: Duration,
 }
 
 /// Less than a second would cut working clients off between two statements.
@@ -67,6 +76,10 @@ impl Default for Limits {
             // 64 of the largest ones, or many thousands of the usual 1 KiB.
             journal_total: 256 << 20,
             statement_shapes: 4096,
+            // A second or two of replays on a busy process.
+            retry_tokens: 1000,
+            retry_failures: 20,
+            retry_pause: Duration::from_secs(1),
         }
     }
 }
@@ -102,6 +115,10 @@ impl Limits {
             );
         }
         let shapes = section.count("statement_shapes", 16..=10_000_000, default.statement_shapes);
+        let retry_tokens = section.count("retry_tokens", 0..=1_000_000, default.retry_tokens);
+        let retry_failures = section.count("retry_failures", 0..=1_000_000, default.retry_failures);
+        let pauses = Duration::from_millis(1)..=Duration::from_secs(3600);
+        let retry_pause = section.duration("retry_pause", pauses, default.retry_pause);
         section.finish(all);
         Self {
             clients,
@@ -114,6 +131,9 @@ impl Limits {
             journal_per_transaction,
             journal_total,
             statement_shapes: shapes,
+            retry_tokens,
+            retry_failures,
+            retry_pause,
         }
     }
 }

@@ -50,6 +50,9 @@ fn every_key_is_read() {
         journal_per_transaction = 1000
         journal_total = "1GiB"
         statement_shapes = 100
+        retry_tokens = 50
+        retry_failures = 0
+        retry_pause = "3s"
         [[policy]]
         name = "all on"
         match = { users = ["app"], schemas = ["Shop*"] }
@@ -92,6 +95,9 @@ fn every_key_is_read() {
         journal_per_transaction: 1000,
         journal_total: 1 << 30,
         statement_shapes: 100,
+        retry_tokens: 50,
+        retry_failures: 0,
+        retry_pause: Duration::from_secs(3),
     };
     assert_eq!(config.limits, limits);
     let [first, second] = &config.policies[..] else { panic!("two policies") };
@@ -234,7 +240,7 @@ match = { users = ["app"] }
        |
     25 | handshak = "5s"
        | ^^^^^^^^
-       = did you mean `handshake`? [limits] has: clients, handshake, idle, idle_in_transaction, statement, drain_delay, drain_timeout, journal_per_transaction, journal_total, statement_shapes
+       = did you mean `handshake`? [limits] has: clients, handshake, idle, idle_in_transaction, statement, drain_delay, drain_timeout, journal_per_transaction, journal_total, statement_shapes, retry_tokens, retry_failures, retry_pause
     txguard.toml:26:13: `handshake`: "5 parsecs" is not a duration with its unit: unknown time unit "parsecs", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations)
        |
     26 | handshake = "5 parsecs"

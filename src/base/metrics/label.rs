@@ -69,6 +69,10 @@ label! {
         Exhausted = "exhausted",
         /// It was not begun, because it would not be safe.
         Refused = "refused",
+        /// It was not begun, because replays on the same key keep failing.
+        CircuitOpen = "circuit_open",
+        /// It was not begun, because the process has used up its retry tokens.
+        Throttled = "throttled",
         /// The client left meanwhile.
         ClientGone = "client_gone",
         /// The backend connection ended meanwhile.

@@ -40,6 +40,10 @@ pub struct Metrics {
     backend_connections: IntGaugeVec,
     backend_up: IntGaugeVec,
     journal_bytes: IntGauge,
+    replay_wait_seconds: Histogram,
+    replays_waiting: IntGauge,
+    replay_circuits_open: IntGauge,
+    retry_tokens: IntGauge,
     config_generation: IntGauge,
     config_rejected: IntGauge,
 }
@@ -148,6 +152,21 @@ impl Metrics {
         )
         .expect(RIGHT);
         register(&registry, &journal_bytes);
+        let replays_waiting = gauge(
+            &registry,
+            "txguard_replays_waiting",
+            "Replays that wait for others that lost a conflict on the same key.",
+        );
+        let replay_circuits_open = gauge(
+            &registry,
+            "txguard_replay_circuits_open",
+            "Keys on which no replay is begun for now, because the last ones were in vain.",
+        );
+        let retry_tokens = gauge(
+            &registry,
+            "txguard_retry_tokens",
+            "Replays in vain that the process still allows; a commit gives one more.",
+        );
         let config_generation = IntGauge::new(
             "txguard_config_generation",
             "Counts the configurations that were in force, from 1.",
@@ -197,6 +216,14 @@ impl Metrics {
             backend_connections,
             backend_up,
             journal_bytes,
+            replay_wait_seconds: latency(
+                &registry,
+                "txguard_replay_wait_seconds",
+                "Time that a replay waited for others that lost a conflict on the same key.",
+            ),
+            replays_waiting,
+            replay_circuits_open,
+            retry_tokens,
             config_generation,
             config_rejected,
             registry,
@@ -270,6 +297,24 @@ impl Metrics {
         self.journal_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
+    /// A replay has waited for others that lost on the same key.
+    pub fn replay_waited(&self, took: Duration) {
+        self.replay_wait_seconds.observe(took.as_secs_f64());
+    }
+
+    /// So many replays wait, no replay is begun on so many keys, and so many tokens are left.
+    pub fn contention(&self, waiting: usize, circuits_open: usize, tokens: u32) {
+        self.replays_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.replay_circuits_open.set(i64::try_from(circuits_open).unwrap_or(i64::MAX));
+        self.retry_tokens.set(tokens.into());
+    }
+
+    /// Replays so far that have waited for others.
+    #[must_use]
+    pub fn replays_waited(&self) -> u64 {
+        self.replay_wait_seconds.get_sample_count()
+    }
+
     /// The configuration in force is this many-th.
     pub fn config_generation(&self, generation: u64) {
         self.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
@@ -336,6 +381,12 @@ fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGa
     let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect(RIGHT);
     register(registry, &gauges);
     gauges
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    let gauge = IntGauge::new(name, help).expect(RIGHT);
+    register(registry, &gauge);
+    gauge
 }
 
 fn latency(registry: &Registry, name: &str, help: &str) -> Histogram {

@@ -38,7 +38,11 @@ fn every_metric_with_type_and_help() {
     txguard_connections_total counter: Connections since the start, by side.
     txguard_journal_bytes gauge: Bytes of requests held for replay by all transactions together.
     txguard_log_dropped_total counter: Log lines dropped because the writer could not keep up.
+    txguard_replay_circuits_open gauge: Keys on which no replay is begun for now, because the last ones were in vain.
+    txguard_replay_wait_seconds histogram: Time that a replay waited for others that lost a conflict on the same key.
     txguard_replays_total counter: Replays by how they ended and by the error code that called for them.
+    txguard_replays_waiting gauge: Replays that wait for others that lost a conflict on the same key.
+    txguard_retry_tokens gauge: Replays in vain that the process still allows; a commit gives one more.
     txguard_statement_seconds histogram: Time from a statement's last byte to its answer's last byte, as the client sees it.
     txguard_transactions_total counter: Transactions by how they ended for the client.
     txguard_unguarded_total counter: Transactions that a policy wanted guarded and that could not be replayed, by reason.
@@ -58,6 +62,8 @@ fn counting_shows_in_the_text() {
     metrics.log_dropped(5);
     metrics.backend_connect_error();
     metrics.journals_hold(60);
+    metrics.replay_waited(Duration::from_millis(3));
+    metrics.contention(5, 1, 990);
     let text = metrics.render();
     for line in [
         "txguard_transactions_total{outcome=\"conflict\"} 1",
@@ -71,6 +77,10 @@ fn counting_shows_in_the_text() {
         "txguard_log_dropped_total 5",
         "txguard_backend_connect_errors_total 1",
         "txguard_journal_bytes 60",
+        "txguard_replay_wait_seconds_count 1",
+        "txguard_replays_waiting 5",
+        "txguard_replay_circuits_open 1",
+        "txguard_retry_tokens 990",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
     }

@@ -19,9 +19,10 @@ use txguard::base::tasks::Tasks;
 use txguard::base::types::TxnIds;
 use txguard::net::legs::Legs;
 use txguard::policy::Snapshot;
-use txguard::session::{Backend, Deps, End, Recorder, Registry, Session, Terms};
+use txguard::session::{Backend, Deps, End, Queues, Recorder, Registry, Session, Terms};
 use txguard::sql::Classifier;
 use txguard::tso::LocalOracle;
+use txguard::txn::contention::Etiquette;
 use txguard::txn::journal::Budget;
 use txguard::txn::replay::Verified;
 use txguard::wire::frame::write_packet;
@@ -250,6 +251,7 @@ fn promised(policy: usize) -> (Arc<Deps>, Terms) {
         recorder: Recorder::new(LogTransactions::All, Duration::from_secs(1)),
         rule: Arc::new(Verified),
         journals: Budget::new(1 << 20),
+        queues: Queues::new(Arc::new(SystemClock), Etiquette::default()),
         seed: 0x5EED,
         registry: Registry::default(),
         service: None,
