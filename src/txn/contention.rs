@@ -17,9 +17,9 @@
 //! - *A token bucket for the process*, as gRPC's retry throttling (gRFC A6) and Finagle's
 //!   `RetryBudget` have it: a replay in vain costs a token, a commit gives one back. However bad it
 //!   gets, replays in vain are at most as many as commits, beyond a full bucket.
-//! - *A circuit breaker for each key*, and one for all conflicts without a key: where replays fail
-//!   one after the other (an application that writes what it has read, say), the next ones are not
-//!   begun for a while; then one shows whether it is over.
+//! - *A circuit breaker for each key*: where replays fail one after the other (an application that
+//!   writes what it has read, say), the next ones are not begun for a while; then one shows whether
+//!   it is over. Conflicts without a key have none: they may have nothing to do with each other.
 //!
 //! What is refused here is the replay, never the transaction: the client gets the original error,
 //! as without txguard. Time is a [`Duration`] since any fixed moment, handed in.
@@ -211,7 +211,7 @@ impl<W: Clone> Contention<W> {
         self.etiquette = etiquette;
     }
 
-    /// A replay arrives. Without a key there is no queue, only the circuit.
+    /// A replay arrives. Without a key there is neither queue nor circuit.
     ///
     /// # Errors
     /// The circuit is open.
@@ -269,7 +269,8 @@ impl<W: Clone> Contention<W> {
             Ended::Succeeded => (place.failed, place.open_until) = (0, Duration::ZERO),
             Ended::Failed => {
                 place.failed = place.failed.saturating_add(1);
-                if (1..=place.failed).contains(&self.etiquette.failures) {
+                let one_row = ticket.key.is_some();
+                if one_row && (1..=place.failed).contains(&self.etiquette.failures) {
                     place.open_until = now + self.etiquette.pause;
                 }
             }
@@ -416,31 +417,39 @@ mod tests {
 
     #[test]
     fn a_circuit_opens_after_failures_in_a_row_and_one_replay_shows_whether_it_is_over() {
-        for name in [key(1), None] {
-            let mut all = new();
-            let mut one = |ended, now| {
-                let ticket = all.enter(name, now, 0)?;
-                all.stand(&ticket, now)?;
-                all.leave(&ticket, ended, now);
-                Ok(())
-            };
-            for ended in [
-                Ended::Failed,
-                Ended::Failed,
-                Ended::Succeeded,
-                Ended::Failed,
-                Ended::Left,
-                Ended::Failed,
-            ] {
-                assert_eq!(one(ended, at(0)), Ok(()));
-            }
-            assert_eq!(one(Ended::Failed, at(0)), Ok(()), "two in a row are not three");
-            assert_eq!(one(Ended::Left, at(999)), Err(CircuitOpen));
-            assert_eq!(one(Ended::Failed, at(1000)), Ok(()));
-            assert_eq!(one(Ended::Left, at(1999)), Err(CircuitOpen), "it is not over");
-            assert_eq!(one(Ended::Succeeded, at(2000)), Ok(()));
-            assert_eq!(one(Ended::Failed, at(2000)), Ok(()));
-            assert_eq!(one(Ended::Failed, at(2000)), Ok(()), "it was over");
+        let mut all = new();
+        let mut one = |ended, now| {
+            let ticket = all.enter(key(1), now, 0)?;
+            all.stand(&ticket, now)?;
+            all.leave(&ticket, ended, now);
+            Ok(())
+        };
+        for ended in [
+            Ended::Failed,
+            Ended::Failed,
+            Ended::Succeeded,
+            Ended::Failed,
+            Ended::Left,
+            Ended::Failed,
+        ] {
+            assert_eq!(one(ended, at(0)), Ok(()));
+        }
+        assert_eq!(one(Ended::Failed, at(0)), Ok(()), "two in a row are not three");
+        assert_eq!(one(Ended::Left, at(999)), Err(CircuitOpen));
+        assert_eq!(one(Ended::Failed, at(1000)), Ok(()));
+        assert_eq!(one(Ended::Left, at(1999)), Err(CircuitOpen), "it is not over");
+        assert_eq!(one(Ended::Succeeded, at(2000)), Ok(()));
+        assert_eq!(one(Ended::Failed, at(2000)), Ok(()));
+        assert_eq!(one(Ended::Failed, at(2000)), Ok(()), "it was over");
+    }
+
+    #[test]
+    fn conflicts_without_a_key_have_no_circuit() {
+        let mut all = new();
+        for _ in 0..100 {
+            let ticket = all.enter(None, at(0), 0).expect("no circuit");
+            assert_eq!(all.stand(&ticket, at(0)), Ok(Standing::Go));
+            all.leave(&ticket, Ended::Failed, at(0));
         }
     }
 
