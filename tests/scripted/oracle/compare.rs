@@ -12,7 +12,7 @@ pub(super) enum Allowed {
     /// Nothing at all.
     Nothing,
     /// Statements carry a tag, and COM_STMT_CLOSE waits for the end of the transaction; behind a
-    /// reset it is not needed any more.
+    /// reset, or at the end of the session, it is not needed any more.
     Tag,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn compare(got: &Heard, wanted: &Heard, allowed: Allowed) -> Result<u
 /// The frames of both, one by one, tags taken out; closes may come late.
 fn commands(got: &[u8], wanted: &[u8]) -> Result<usize, String> {
     let (mut got, mut wanted) = (frames(got)?, frames(wanted)?);
-    let resets = wanted.iter().rposition(is_reset).unwrap_or(0);
+    let resets = wanted.iter().rposition(forgets).unwrap_or(0);
     let (mut spared, mut due) = (wanted[..resets].to_vec(), wanted[resets..].to_vec());
     let (spared, due) = (take_closes(&mut spared), take_closes(&mut due));
     let (closed, _) = (take_closes(&mut got), take_closes(&mut wanted));
@@ -94,10 +94,10 @@ fn take_closes<'a>(frames: &mut Vec<Frame<'a>>) -> Vec<Frame<'a>> {
     closes
 }
 
-/// The session is as after login, if it is granted.
-fn is_reset(frame: &Frame<'_>) -> bool {
-    let resets = [Command::RESET_CONNECTION.0, Command::CHANGE_USER.0];
-    frame.0 == 0 && frame.1.first().is_some_and(|first| resets.contains(first))
+/// The session is as after login, if that is granted, or at its end.
+fn forgets(frame: &Frame<'_>) -> bool {
+    let forget = [Command::RESET_CONNECTION.0, Command::CHANGE_USER.0, Command::QUIT.0];
+    frame.0 == 0 && frame.1.first().is_some_and(|first| forget.contains(first))
 }
 
 /// A COM_STMT_CLOSE.
@@ -148,11 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn a_close_ahead_of_a_reset_may_be_missing() {
+    fn a_close_ahead_of_a_reset_or_the_end_may_be_missing() {
         let (close, reset, ping) = (&b"\x19\x01\0\0\0"[..], &b"\x1F"[..], &b"\x0E"[..]);
         let without = heard(b"", &[reset, ping]);
         let said = |frames: &[&[u8]]| compare(&without, &heard(b"", frames), Allowed::Tag);
         assert_eq!(said(&[close, reset, ping]), Ok(0));
         assert!(said(&[reset, close, ping]).is_err());
+        let quit = &b"\x01"[..];
+        assert_eq!(compare(&heard(b"", &[quit]), &heard(b"", &[close, quit]), Allowed::Tag), Ok(0));
     }
 }
