@@ -15,7 +15,8 @@
 //! | 9 | `app` | the only constructor of concrete types, the accept loop, the command line |
 //! | 8 | `control` | HTTP: metrics and health |
 //! | 7 | `session` | one client: the step loop, one file per verb |
-//! | 5 | `store` | txguard's own account at the backends |
+//! | 6 | `coordinator` | what outlives a client: the resolver of commit receipts |
+//! | 5 | `store` | txguard's own account at the backends; one file per table of its schema |
 //! | 4 | `txn` *pure* | phase, journal, fingerprint, guard, replay rule |
 //! | 3 | `policy` *pure* | policy rules compiled to a plan |
 //! | 3 | `net` | the relay (the hot path), backend connections, the listener |
@@ -25,9 +26,6 @@
 //! | 2 | `wire` *pure* | MySQL packets, one file each; frames; response tracking |
 //! | 2 | `tso` *pure* | timestamps and the local oracle |
 //! | 1 | `base` | identifiers, the error table, clock, tasks, configuration, metrics |
-//!
-//! Floor 6 (coordination of what outlives a client) has its place kept between `store` and
-//! `session`.
 //!
 //! # Life of a statement
 //!
@@ -49,6 +47,7 @@
 //!   the answers, in memory, gone at its end.
 //! - *replay*: the whole journal is run again and accepted only if every answer comes out equal.
 //! - *commit point*: a command that ends a transaction by committing it.
+//! - *receipt*: a row that a transaction writes with its COMMIT; it says afterwards that it happened.
 //! - *start_ts, commit_ts, TSO*: TiDB's timestamps; see `tso`.
 
 pub mod manual;
@@ -74,6 +73,9 @@ pub mod txn;
 
 // Floor 5
 pub mod store;
+
+// Floor 6
+pub mod coordinator;
 
 // Floor 7
 pub mod session;

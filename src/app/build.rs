@@ -19,6 +19,7 @@ use crate::base::metrics::{Metrics, Side};
 use crate::base::tasks::Tasks;
 use crate::base::types::TxnIds;
 use crate::control::http::{self, HttpState, Readiness};
+use crate::coordinator::resolver::{Resolver, Terms};
 use crate::net::backend::Pool;
 use crate::net::listen::listen;
 use crate::net::tls::TlsError;
@@ -108,6 +109,12 @@ impl App {
         let journals = Budget::new(saturating(config.limits.journal_total));
         let queues = Queues::new(parts.clock.clone(), settings.etiquette);
         let in_force = InForce::new(&settings, pool.clone(), journals.clone(), queues.clone());
+        let background = Tasks::default();
+        let service = Service::new(&config.backend);
+        let resolver = service.clone().map(|service| {
+            let clock = parts.clock.clone();
+            Resolver::new(service, pool.clone(), Terms::default(), clock, background.clone())
+        });
         let deps = Arc::new(Deps {
             clock: parts.clock,
             ids: TxnIds::new(random()),
@@ -121,7 +128,8 @@ impl App {
             seed,
             policies: in_force.policies.subscribe(),
             registry: Registry::default(),
-            service: Service::new(&config.backend),
+            service,
+            resolver,
         });
         let acceptor = Acceptor {
             listener: mysql,
@@ -131,7 +139,6 @@ impl App {
             unwanted: Tasks::default(),
         };
         let readiness = Arc::new(Readiness::new(pool));
-        let background = Tasks::default();
         let followed = None;
         Ok(Self { acceptor, deps, http, readiness, in_force, followed, clients, background })
     }

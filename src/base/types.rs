@@ -13,6 +13,28 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TxnId(Uuid);
 
+impl TxnId {
+    /// As it stands in a table's BINARY(16): in this order ids sort by the time of BEGIN.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// What [`TxnId::as_bytes`] gave.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The time of BEGIN by the clock of the process that made the id, since the Unix epoch, in
+    /// whole milliseconds; of an id that is no txguard's it means nothing.
+    #[must_use]
+    pub fn begun(&self) -> Duration {
+        let (high, _) = self.0.as_u64_pair();
+        Duration::from_millis(high >> 16)
+    }
+}
+
 impl fmt::Display for TxnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_hyphenated().fmt(f)
@@ -122,6 +144,14 @@ mod tests {
     fn an_id_reads_back_what_it_prints() {
         let id = TxnIds::new(1).next(Duration::from_secs(1_700_000_000));
         assert_eq!(id.to_string().parse::<TxnId>().expect("own text"), id);
+    }
+
+    #[test]
+    fn an_id_holds_the_time_of_begin() {
+        let wall = Duration::from_millis(1_700_000_000_123);
+        let id = TxnIds::new(1).next(wall);
+        assert_eq!(id.begun(), wall);
+        assert_eq!(TxnId::from_bytes(*id.as_bytes()), id);
     }
 
     #[test]

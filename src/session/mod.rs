@@ -59,6 +59,7 @@ use crate::base::clock::SharedClock;
 use crate::base::error::Own;
 use crate::base::metrics::Metrics;
 use crate::base::types::{Tso, TxnId, TxnIds};
+use crate::coordinator::resolver::Resolver;
 use crate::net::lane::Lane;
 use crate::net::legs::Legs;
 use crate::net::relay::{Flow, Link, Stop, Tap};
@@ -121,6 +122,8 @@ pub struct Deps {
     pub registry: Registry,
     /// txguard's own account, if it has one.
     pub service: Option<Service>,
+    /// Decides what became of unanswered COMMITs, if txguard has an account.
+    pub resolver: Option<Resolver>,
 }
 
 /// A connection to a backend on which nothing has been said.

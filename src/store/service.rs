@@ -1,6 +1,8 @@
-//! The service connection: a statement of txguard's own, outside of every client's session.
+//! The service connection: statements of txguard's own, outside of every client's session.
 //!
-//! A connection lives for one statement, which is rare (a KILL that has to reach another backend).
+//! Such statements are rare (a KILL that has to reach another backend, the fate of a transaction
+//! whose COMMIT was not answered), so a connection lives for one statement or for one exchange, a
+//! [`Talk`], and none is kept.
 
 use std::time::Duration;
 
@@ -23,6 +25,13 @@ pub struct Service {
     account: ServiceAccount,
     tls: Option<SslOpts>,
     limit: Duration,
+}
+
+/// A connection of the service account for several statements. Dropped, it is closed, and the
+/// server rolls back what it had begun. It has no limit of its own: whoever talks sets one.
+#[derive(Debug)]
+pub struct Talk {
+    conn: Conn,
 }
 
 /// Why a statement of the service account was not carried out.
@@ -95,11 +104,25 @@ impl Service {
         }
     }
 
+    /// Logs in at HOST:PORT, for several statements; takes no longer than a connection may.
+    ///
+    /// Cancel safe: a connection under way is dropped.
+    pub async fn open(&self, address: &str) -> Result<Talk, ServiceError> {
+        self.in_time(self.login(address)).await
+    }
+
     /// The first row of what a statement brings.
     async fn row<R>(&self, address: &str, statement: &str) -> Result<Option<R>, ServiceError>
     where
         R: FromRow + Send + 'static,
     {
+        let mut talk = self.login(address).await?;
+        let answer = talk.row(statement).await;
+        talk.close().await;
+        answer
+    }
+
+    async fn login(&self, address: &str) -> Result<Talk, ServiceError> {
         let place: Address =
             address.parse().map_err(|_| ServiceError::Address(address.to_owned()))?;
         let options = OptsBuilder::default()
@@ -111,14 +134,8 @@ impl Service {
             .prefer_socket(false)
             .max_allowed_packet(Some(PACKET_MAX))
             .wait_timeout(Some(IDLE_MAX));
-        let mut conn = Conn::new(options).await.map_err(ServiceError::Login)?;
-        let answer = conn.query_first::<R, _>(statement).await;
-        // The answer is here: how the good-bye goes changes nothing.
-        let _ = conn.disconnect().await;
-        answer.map_err(|error| match error {
-            mysql_async::Error::Server(error) => ServiceError::Server(error),
-            error => ServiceError::Broken(error),
-        })
+        let conn = Conn::new(options).await.map_err(ServiceError::Login)?;
+        Ok(Talk { conn })
     }
 
     /// Read each time: a password that is changed needs no restart.
@@ -132,6 +149,47 @@ impl Service {
                 Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
                 Err(error) => Err(ServiceError::Password(format!("{}: {error}", path.display()))),
             },
+        }
+    }
+}
+
+impl Talk {
+    /// Runs one statement.
+    ///
+    /// Not cancel safe: a dropped future may leave the statement carried out or not.
+    pub async fn run(&mut self, statement: &str) -> Result<(), ServiceError> {
+        self.conn.query_drop(statement).await.map_err(ServiceError::of_statement)
+    }
+
+    /// The first row of what a statement brings. Cancel safety as for [`Talk::run`].
+    pub async fn row<R>(&mut self, statement: &str) -> Result<Option<R>, ServiceError>
+    where
+        R: FromRow + Send + 'static,
+    {
+        self.conn.query_first::<R, _>(statement).await.map_err(ServiceError::of_statement)
+    }
+
+    /// Says good-bye.
+    pub async fn close(self) {
+        // The answers are here: how the good-bye goes changes nothing.
+        let _ = self.conn.disconnect().await;
+    }
+}
+
+impl ServiceError {
+    fn of_statement(error: mysql_async::Error) -> Self {
+        match error {
+            mysql_async::Error::Server(error) => Self::Server(error),
+            error => Self::Broken(error),
+        }
+    }
+
+    /// The code of the server's answer, if it has answered.
+    #[must_use]
+    pub const fn code(&self) -> Option<u16> {
+        match self {
+            Self::Server(error) => Some(error.code),
+            _ => None,
         }
     }
 }

@@ -145,6 +145,7 @@ impl Setup {
             policies,
             registry: self.registry.clone(),
             service: self.service.clone(),
+            resolver: None,
         });
         let legs = Legs::load(&config.listen.leg, &config.backend.leg).expect("readable files");
         let terms = Terms {

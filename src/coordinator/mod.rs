@@ -1,0 +1,3 @@
+//! Floor 6: what must outlive a client.
+
+pub mod resolver;

@@ -1,0 +1,172 @@
+//! `txguard.receipts`: what became of one attempt of a transaction.
+//!
+//! ```text
+//! outcome 1   written by the client's own transaction, in one packet with its COMMIT
+//! outcome 0   written by a resolver; whoever writes the same key later can't commit
+//! ```
+//!
+//! The primary key is (shard, txn, attempt). The shard is the last byte of the transaction's id,
+//! which is hashed noise, so that commits of one moment don't pile up on one region. Within a shard
+//! the id sorts by the time of BEGIN: what is old is found by the primary key, and no second index
+//! makes each COMMIT dearer.
+
+use crate::base::types::{Tso, TxnId};
+
+use super::hex;
+
+/// The longest user name that is kept, in bytes: MariaDB's 128 characters.
+const USER_MAX: usize = 512;
+
+/// One attempt of a transaction. A replay is a new attempt, so what a resolver wrote for the last
+/// one is not in its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReceiptKey {
+    /// The transaction.
+    pub txn: TxnId,
+    /// Counted from 1, the client's own run.
+    pub attempt: u32,
+}
+
+/// What the client's transaction writes with its COMMIT.
+#[derive(Debug, Clone, Copy)]
+pub struct Receipt<'a> {
+    /// Which attempt.
+    pub key: ReceiptKey,
+    /// Who logged in; for people.
+    pub user: &'a str,
+    /// The database's own timestamp, where it is known.
+    pub start_ts: Option<Tso>,
+    /// Of the transaction's statements; for people.
+    pub fingerprint: u128,
+}
+
+/// What a receipt says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The attempt has committed.
+    Committed,
+    /// The attempt has not committed and never will.
+    NotCommitted,
+}
+
+impl Outcome {
+    /// As it stands in the table.
+    const fn code(self) -> u8 {
+        match self {
+            Self::Committed => 1,
+            Self::NotCommitted => 0,
+        }
+    }
+
+    /// From the table; `None` for what no version of txguard has written.
+    #[must_use]
+    pub const fn from_code(code: i64) -> Option<Self> {
+        match code {
+            1 => Some(Self::Committed),
+            0 => Some(Self::NotCommitted),
+            _ => None,
+        }
+    }
+}
+
+impl ReceiptKey {
+    /// What a resolver writes: the attempt has not committed.
+    #[must_use]
+    pub fn fence(&self) -> String {
+        let outcome = Outcome::NotCommitted.code();
+        format!(
+            "INSERT INTO txguard.receipts (shard, txn, attempt, outcome) VALUES ({}, {outcome})",
+            self.values()
+        )
+    }
+
+    /// Reads the outcome as it is now, not as a snapshot has it.
+    #[must_use]
+    pub fn read(&self) -> String {
+        format!("SELECT outcome FROM txguard.receipts WHERE {} FOR UPDATE", self.condition())
+    }
+
+    /// Takes back what was written outside of any transaction.
+    #[must_use]
+    pub fn delete(&self) -> String {
+        let outcome = Outcome::Committed.code();
+        format!("DELETE FROM txguard.receipts WHERE {} AND outcome = {outcome}", self.condition())
+    }
+
+    /// The primary key as a list of values.
+    fn values(&self) -> String {
+        format!("{}, {}, {}", self.shard(), hex(self.txn.as_bytes()), self.attempt)
+    }
+
+    fn condition(&self) -> String {
+        let (shard, txn) = (self.shard(), hex(self.txn.as_bytes()));
+        format!("shard = {shard} AND txn = {txn} AND attempt = {}", self.attempt)
+    }
+
+    const fn shard(&self) -> u8 {
+        self.txn.as_bytes()[15]
+    }
+}
+
+impl Receipt<'_> {
+    /// What goes in front of COMMIT, as the client's own user.
+    #[must_use]
+    pub fn insert(&self) -> String {
+        let key = self.key.values();
+        let outcome = Outcome::Committed.code();
+        let user = hex(cut(self.user));
+        let start_ts = self.start_ts.map_or_else(|| "NULL".to_owned(), |ts| ts.to_string());
+        let fingerprint = hex(&self.fingerprint.to_be_bytes());
+        format!(
+            "INSERT INTO txguard.receipts (shard, txn, attempt, outcome, user, start_ts, \
+             fingerprint) VALUES ({key}, {outcome}, {user}, {start_ts}, {fingerprint})"
+        )
+    }
+}
+
+/// A name that is too long must not fail a COMMIT.
+fn cut(user: &str) -> &[u8] {
+    &user.as_bytes()[..user.len().min(USER_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> ReceiptKey {
+        let txn = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("an id");
+        ReceiptKey { txn, attempt: 2 }
+    }
+
+    #[test]
+    fn the_statements_are_numbers_and_hexadecimal_digits() {
+        let receipt = Receipt {
+            key: key(),
+            user: "o'brien\\ü",
+            start_ts: Some(Tso(449_000_000_000_000_001)),
+            fingerprint: 0xab,
+        };
+        assert_eq!(
+            receipt.insert(),
+            "INSERT INTO txguard.receipts (shard, txn, attempt, outcome, user, start_ts, \
+             fingerprint) VALUES (87, X'01890A5DAC96774BBCCEB302099A8057', 2, 1, \
+             X'6F27627269656E5CC3BC', 449000000000000001, \
+             X'000000000000000000000000000000AB')"
+        );
+        let unknown = Receipt { start_ts: None, user: "", ..receipt }.insert();
+        assert!(unknown.contains("1, X'', NULL, X'"), "{unknown}");
+        assert_eq!(
+            key().fence(),
+            "INSERT INTO txguard.receipts (shard, txn, attempt, outcome) VALUES (87, \
+             X'01890A5DAC96774BBCCEB302099A8057', 2, 0)"
+        );
+    }
+
+    #[test]
+    fn a_user_name_of_any_length_fits() {
+        let user = "x".repeat(10_000);
+        let receipt = Receipt { key: key(), user: &user, start_ts: None, fingerprint: 0 };
+        assert!(receipt.insert().contains(&hex(&[b'x'; USER_MAX])));
+        assert!(!receipt.insert().contains(&hex(&[b'x'; USER_MAX + 1])[..USER_MAX * 2 + 4]));
+    }
+}
