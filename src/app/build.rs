@@ -19,7 +19,7 @@ use crate::base::metrics::{Metrics, Side};
 use crate::base::tasks::Tasks;
 use crate::base::types::TxnIds;
 use crate::control::http::{self, HttpState, Readiness};
-use crate::coordinator::resolver::{Resolver, Terms};
+use crate::coordinator::resolver::Resolver;
 use crate::net::backend::Pool;
 use crate::net::listen::listen;
 use crate::net::tls::TlsError;
@@ -113,7 +113,7 @@ impl App {
         let service = Service::new(&config.backend);
         let resolver = service.clone().map(|service| {
             let clock = parts.clock.clone();
-            Resolver::new(service, pool.clone(), Terms::default(), clock, background.clone())
+            Resolver::new(service, pool.clone(), config.receipts, clock, background.clone())
         });
         let deps = Arc::new(Deps {
             clock: parts.clock,

@@ -135,9 +135,9 @@ fn content<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> u64 {
 
 /// What is in force once `new` is: what needs a restart is still compared with what it was.
 fn except_restart(old: &Config, new: Config) -> Config {
-    let Config { listen, tso, log, limits, .. } = old.clone();
+    let Config { listen, tso, log, limits, receipts, .. } = old.clone();
     let leg = new.listen.leg.clone();
-    let mut config = Config { listen: Listen { leg, ..listen }, tso, log, ..new };
+    let mut config = Config { listen: Listen { leg, ..listen }, tso, log, receipts, ..new };
     config.backend.service = old.backend.service.clone();
     config.limits.statement_shapes = limits.statement_shapes;
     config
@@ -157,6 +157,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[backend] service_user", service(old) != service(new)),
         ("[tso]", old.tso != new.tso),
         ("[log]", old.log != new.log),
+        ("[receipts]", old.receipts != new.receipts),
         ("[limits] statement_shapes", old.limits.statement_shapes != new.limits.statement_shapes),
     ]
     .into_iter()

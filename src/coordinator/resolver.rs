@@ -31,6 +31,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::base::clock::SharedClock;
+use crate::base::config::Receipts;
 use crate::base::tasks::Tasks;
 use crate::net::backend::Pool;
 use crate::store::idempotency::{IdempotencyKey, Used};
@@ -62,27 +63,6 @@ pub enum Fate {
     Pending,
 }
 
-/// Limits of a resolver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
-    /// How long a client may wait for a decision.
-    pub limit: Duration,
-    /// How long to wait for a key that somebody holds; in whole seconds, at least one.
-    pub lock_timeout: Duration,
-    /// How long after BEGIN a receipt is kept.
-    pub retention: Duration,
-}
-
-impl Default for Terms {
-    fn default() -> Self {
-        Self {
-            limit: Duration::from_secs(10),
-            lock_timeout: Duration::from_secs(2),
-            retention: Duration::from_secs(7 * 24 * 3600),
-        }
-    }
-}
-
 /// Decides the fate of transactions. A clone is the same resolver.
 #[derive(Clone)]
 pub struct Resolver {
@@ -92,7 +72,7 @@ pub struct Resolver {
 struct Shared {
     service: Service,
     pool: Arc<Pool>,
-    terms: Terms,
+    terms: Receipts,
     clock: SharedClock,
     /// What is decided behind a client's back.
     later: Tasks,
@@ -124,7 +104,7 @@ impl Resolver {
     pub fn new(
         service: Service,
         pool: Arc<Pool>,
-        terms: Terms,
+        terms: Receipts,
         clock: SharedClock,
         later: Tasks,
     ) -> Self {
@@ -149,7 +129,8 @@ impl Resolver {
     ///
     /// Cancel safe: what is cut off leaves the key undecided or decided, and the next one sees it.
     pub async fn resolve(&self, key: ReceiptKey, at: &str) -> Fate {
-        let decided = timeout(self.shared.terms.limit, Box::pin(self.decide(key, at))).await;
+        let decided =
+            timeout(self.shared.terms.resolve_limit, Box::pin(self.decide(key, at))).await;
         let fate = match decided {
             Ok(Ok(fate)) => fate,
             Ok(Err(why)) => {
@@ -183,7 +164,7 @@ impl Resolver {
         let statements: Vec<String> =
             used.map(|used| used.delete(key)).into_iter().chain([key.delete()]).collect();
         let removed =
-            timeout(self.shared.terms.limit, Box::pin(self.run_all(&statements, at))).await;
+            timeout(self.shared.terms.resolve_limit, Box::pin(self.run_all(&statements, at))).await;
         if let Ok(Ok(())) = removed {
             return;
         }
@@ -212,7 +193,7 @@ impl Resolver {
             talk.close().await;
             Ok(row.and_then(Used::from_row))
         };
-        let limit = self.shared.terms.limit;
+        let limit = self.shared.terms.resolve_limit;
         timeout(limit, Box::pin(ask)).await.unwrap_or(Err(ServiceError::TooLong(limit)))
     }
 
@@ -247,7 +228,7 @@ impl Resolver {
             });
         }
         let fate = match talk.run(&key.fence()).await {
-            Ok(()) => {
+            Ok(_) => {
                 // Cut off here, the next one finds the row or writes it again.
                 talk.run("COMMIT").await?;
                 Fate::NotCommitted
@@ -288,8 +269,7 @@ impl Resolver {
                 continue;
             }
             let Ok(mut talk) = service.open(&other.address).await else { continue };
-            let is_tidb: Option<(u8,)> = talk.row("SELECT VERSION() LIKE '%TiDB%'").await?;
-            if is_tidb == Some((1,)) {
+            if talk.is_tidb().await? {
                 return Ok(talk);
             }
         }

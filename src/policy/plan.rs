@@ -20,6 +20,8 @@ pub struct Plan {
     pub tag_keys: TagKeys,
     /// Which timestamps are taken.
     pub tso: TsoMode,
+    /// A row with each COMMIT tells afterwards that it happened.
+    pub receipt: bool,
     /// Decide, count and log, but act on nothing.
     pub observe_only: bool,
 }
@@ -58,6 +60,7 @@ impl Plan {
             tag: Tag::Off,
             tag_keys: TagKeys::default(),
             tso: TsoMode::Off,
+            receipt: false,
             observe_only: false,
         }
     }
@@ -65,7 +68,8 @@ impl Plan {
     /// True if nothing is switched on, by whatever policy.
     #[must_use]
     pub fn is_bare(&self) -> bool {
-        self.retry.is_none() && self.tag == Tag::Off && self.tso == TsoMode::Off
+        let tagged = self.tag != Tag::Off || self.tso != TsoMode::Off;
+        self.retry.is_none() && !tagged && !self.receipt
     }
 
     pub(super) fn compile(policy: &Policy) -> Self {
@@ -80,6 +84,7 @@ impl Plan {
             tag: policy.tag,
             tag_keys: policy.tag_keys,
             tso: policy.tso,
+            receipt: policy.receipt,
             observe_only: policy.observe_only,
         }
     }

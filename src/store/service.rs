@@ -154,11 +154,12 @@ impl Service {
 }
 
 impl Talk {
-    /// Runs one statement.
+    /// Runs one statement, and says how many rows it has changed.
     ///
     /// Not cancel safe: a dropped future may leave the statement carried out or not.
-    pub async fn run(&mut self, statement: &str) -> Result<(), ServiceError> {
-        self.conn.query_drop(statement).await.map_err(ServiceError::of_statement)
+    pub async fn run(&mut self, statement: &str) -> Result<u64, ServiceError> {
+        self.conn.query_drop(statement).await.map_err(ServiceError::of_statement)?;
+        Ok(self.conn.affected_rows())
     }
 
     /// The first row of what a statement brings. Cancel safety as for [`Talk::run`].
@@ -167,6 +168,21 @@ impl Talk {
         R: FromRow + Send + 'static,
     {
         self.conn.query_first::<R, _>(statement).await.map_err(ServiceError::of_statement)
+    }
+
+    /// All rows of what a statement brings. Cancel safety as for [`Talk::run`].
+    pub async fn rows<R>(&mut self, statement: &str) -> Result<Vec<R>, ServiceError>
+    where
+        R: FromRow + Send + 'static,
+    {
+        self.conn.query::<R, _>(statement).await.map_err(ServiceError::of_statement)
+    }
+
+    /// Whether the server is TiDB, of which all servers of a configuration are doors to one
+    /// database.
+    pub async fn is_tidb(&mut self) -> Result<bool, ServiceError> {
+        let found: Option<(u8,)> = self.row("SELECT VERSION() LIKE '%TiDB%'").await?;
+        Ok(found == Some((1,)))
     }
 
     /// Says good-bye.

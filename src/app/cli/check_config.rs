@@ -74,11 +74,12 @@ fn good_text(file: &Path, config: &Config, out: &mut impl Write) -> io::Result<(
                 policy.retry.map_or_else(|| "off".to_owned(), retry_text),
                 tag_word(policy.tag).to_owned(),
                 tso_word(policy.tso).to_owned(),
+                if policy.receipt { "on" } else { "off" }.to_owned(),
                 if policy.observe_only { "observes only" } else { "acts" }.to_owned(),
             ]
         })
         .collect();
-    let headings = ["", "policy", "users", "schemas", "retry", "tag", "tso", "mode"];
+    let headings = ["", "policy", "users", "schemas", "retry", "tag", "tso", "receipt", "mode"];
     super::columns::write(out, headings, &rows)?;
     if config.policies.iter().all(|policy| !policy.rule.is_everything()) {
         writeln!(out, "\nwhat no policy matches is relayed bare")?;
@@ -133,6 +134,7 @@ fn policy_json(policy: &Policy) -> Value {
         "retry": retry,
         "tag": tag_word(policy.tag),
         "tso": tso_word(policy.tso),
+        "receipt": policy.receipt,
         "observe_only": policy.observe_only,
     })
 }
@@ -192,6 +194,7 @@ mod tests {
         match = { users = ["app", "app_*"], schemas = ["bank"] }
         retry = { attempts = 3, budget = "1500ms" }
         tso = "exact"
+        receipt = true
 
         [[policy]]
         name = "watch"
@@ -208,9 +211,9 @@ mod tests {
         /txguard.toml: right
         clients on 127.0.0.1:4407, metrics 127.0.0.1:4480, backend 127.0.0.1:4000
 
-           policy    users       schemas  retry          tag      tso    mode
-        1  payments  app, app_*  bank     3 in 1s 500ms  off      exact  acts
-        2  watch     report      any      off            comment  off    observes only
+           policy    users       schemas  retry          tag      tso    receipt  mode
+        1  payments  app, app_*  bank     3 in 1s 500ms  off      exact  on       acts
+        2  watch     report      any      off            comment  off    off      observes only
 
         what no policy matches is relayed bare
         ");

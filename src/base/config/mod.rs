@@ -13,6 +13,7 @@ mod listen;
 mod log;
 mod policy;
 mod problem;
+mod receipts;
 mod section;
 mod tls;
 mod tso;
@@ -30,6 +31,7 @@ pub use listen::Listen;
 pub use log::{Log, LogFormat, LogLevel, LogTransactions};
 pub use policy::{Match, Policy, Retry, Tag, TagKeys, TsoMode};
 pub use problem::{Place, Problem, Problems};
+pub use receipts::Receipts;
 pub use tls::{BackendLeg, ClientLeg, Compression, Identity, ProxyHeader, TlsMode};
 pub use tso::{Tso, TsoSource};
 pub use value::{Address, AddressError, Network, NetworkError, Pattern};
@@ -46,7 +48,7 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
 /// The keys at the top.
 const SCHEMA: Schema = Schema {
     title: TOP,
-    keys: &["enabled", "listen", "backend", "tso", "log", "limits", "policy"],
+    keys: &["enabled", "listen", "backend", "tso", "log", "limits", "receipts", "policy"],
 };
 
 /// Every table of the schema.
@@ -57,6 +59,7 @@ const ALL: &[&Schema] = &[
     &tso::SCHEMA,
     &log::SCHEMA,
     &limits::SCHEMA,
+    &receipts::SCHEMA,
     &policy::SCHEMA,
     &policy::MATCH,
     &policy::RETRY,
@@ -77,6 +80,8 @@ pub struct Config {
     pub log: Log,
     /// What one process takes on.
     pub limits: Limits,
+    /// What holds for commit receipts.
+    pub receipts: Receipts,
     /// The rules, in the order of the file; the first match wins.
     pub policies: Vec<Policy>,
     /// What is allowed in the file and probably not meant.
@@ -93,6 +98,7 @@ impl Default for Config {
             tso: Tso::default(),
             log: Log::default(),
             limits: Limits::default(),
+            receipts: Receipts::default(),
             policies: Vec::new(),
             warnings: Vec::new(),
         }
@@ -184,16 +190,21 @@ impl Config {
         let tso = top.table("tso", &tso::SCHEMA).map(|part| Tso::read(part, ALL));
         let log = top.table("log", &log::SCHEMA).map(|part| Log::read(part, ALL));
         let limits = top.table("limits", &limits::SCHEMA).map(|part| Limits::read(part, ALL));
+        let receipts =
+            top.table("receipts", &receipts::SCHEMA).map(|part| Receipts::read(part, ALL));
         let tables = top.tables("policy");
-        let policies = policy::read_all(tables, top.report(), ALL);
+        let backend = backend.unwrap_or_default();
+        let account = backend.service.is_some();
+        let policies = policy::read_all(tables, account, top.report(), ALL);
         top.finish(ALL);
         Self {
             enabled,
             listen: listen.unwrap_or_default(),
-            backend: backend.unwrap_or_default(),
+            backend,
             tso: tso.unwrap_or_default(),
             log: log.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
+            receipts: receipts.unwrap_or_default(),
             policies,
             warnings: Vec::new(),
         }

@@ -16,7 +16,7 @@ use super::value::Pattern;
 /// The keys of one policy.
 pub(super) const SCHEMA: Schema = Schema {
     title: "[[policy]]",
-    keys: &["name", "match", "retry", "tag", "tag_keys", "tso", "observe_only"],
+    keys: &["name", "match", "retry", "tag", "tag_keys", "tso", "receipt", "observe_only"],
 };
 
 /// The keys of `match`.
@@ -41,6 +41,8 @@ pub struct Policy {
     pub tag_keys: TagKeys,
     /// Which timestamps are taken.
     pub tso: TsoMode,
+    /// A row with each COMMIT tells afterwards that it happened.
+    pub receipt: bool,
     /// Decide and count, but act on nothing.
     pub observe_only: bool,
 }
@@ -137,6 +139,7 @@ impl Policy {
             tag: Tag::Comment,
             tag_keys: TagKeys::default(),
             tso: TsoMode::Hint,
+            receipt: false,
             observe_only: false,
         }
     }
@@ -144,7 +147,8 @@ impl Policy {
     /// True if it switches nothing on: its transactions are relayed bare.
     #[must_use]
     pub fn is_bare(&self) -> bool {
-        self.retry.is_none() && self.tag == Tag::Off && self.tso == TsoMode::Off
+        let tagged = self.tag != Tag::Off || self.tso != TsoMode::Off;
+        self.retry.is_none() && !tagged && !self.receipt
     }
 }
 
@@ -159,9 +163,11 @@ impl Match {
     }
 }
 
-/// Reads all policies and checks them against each other.
+/// Reads all policies and checks them against each other. `account`: txguard has an account of its
+/// own.
 pub(super) fn read_all(
     tables: Vec<Spanned<DeTable<'_>>>,
+    account: bool,
     report: &mut Report,
     all: &[&'static Schema],
 ) -> Vec<Policy> {
@@ -169,7 +175,7 @@ pub(super) fn read_all(
     let mut policies = Vec::new();
     for table in tables {
         let (span, mistakes) = (table.span(), report.errors.len());
-        policies.push(Policy::read(Section::new(&SCHEMA, table, report), all));
+        policies.push(Policy::read(Section::new(&SCHEMA, table, report), account, all));
         places.push((report.errors.len() == mistakes).then_some(span));
     }
     check_names(&policies, report);
@@ -178,7 +184,7 @@ pub(super) fn read_all(
 }
 
 impl Policy {
-    fn read(mut section: Section<'_, '_>, all: &[&'static Schema]) -> Self {
+    fn read(mut section: Section<'_, '_>, account: bool, all: &[&'static Schema]) -> Self {
         let name = name(&mut section);
         let rule = section
             .table("match", &MATCH)
@@ -191,9 +197,10 @@ impl Policy {
         let tag_keys = TagKeys::read(&mut section);
         let modes = [("hint", TsoMode::Hint), ("exact", TsoMode::Exact), ("off", TsoMode::Off)];
         let tso = section.choice("tso", &modes, TsoMode::Off);
+        let receipt = receipt(&mut section, account);
         let observe = section.value::<bool>("observe_only", "true");
         let observe_only = observe.as_ref().is_some_and(|read| *read.get_ref());
-        let policy = Self { name, rule, retry, tag, tag_keys, tso, observe_only };
+        let policy = Self { name, rule, retry, tag, tag_keys, tso, receipt, observe_only };
         if let (Some(read), true, true) = (&observe, observe_only, policy.is_bare()) {
             section.warning(
                 read.span(),
@@ -240,6 +247,18 @@ impl TagKeys {
         }
         keys
     }
+}
+
+fn receipt(section: &mut Section<'_, '_>, account: bool) -> bool {
+    let Some(receipt) = section.value::<bool>("receipt", "true") else { return false };
+    if *receipt.get_ref() && !account {
+        section.error(
+            receipt.span(),
+            "`receipt = true` without `[backend] service_user`",
+            "txguard asks for receipts with an account of its own: name it there",
+        );
+    }
+    receipt.into_inner()
 }
 
 fn name(section: &mut Section<'_, '_>) -> Spanned<String> {

@@ -53,12 +53,18 @@ fn every_key_is_read() {
         retry_tokens = 50
         retry_failures = 0
         retry_pause = "3s"
+        [receipts]
+        retention = "30d"
+        resolve_limit = "3s"
+        lock_timeout = "1s"
+        migrate = true
         [[policy]]
         name = "all on"
         match = { users = ["app"], schemas = ["Shop*"] }
         retry = { attempts = 3, budget = "1s", backoff = "1s" }
         tag = "alias"
         tso = "exact"
+        receipt = true
         observe_only = true
         [[policy]]
         name = "tables of their own"
@@ -107,6 +113,14 @@ fn every_key_is_read() {
     assert_eq!((first.retry, first.tag, first.tso), (Some(retry), Tag::Alias, TsoMode::Exact));
     assert_eq!(first.rule.schemas, Some(vec![Pattern::new("shop*")]));
     assert!(first.observe_only && !second.observe_only);
+    assert!(first.receipt && !second.receipt);
+    let receipts = Receipts {
+        retention: Duration::from_secs(30 * 24 * 3600),
+        resolve_limit: Duration::from_secs(3),
+        lock_timeout: Duration::from_secs(1),
+        migrate: true,
+    };
+    assert_eq!(config.receipts, receipts);
     assert_eq!(second.retry, Some(Retry::default()));
     assert_eq!((second.tag, second.tso), (Tag::Off, TsoMode::Off));
     assert!(config.warnings.is_empty());
@@ -180,7 +194,7 @@ match = { users = ["app"] }
       |
     4 | polcy = 1
       | ^^^^^
-      = did you mean `policy`? the top of the file has: enabled, listen, backend, tso, log, limits, policy
+      = did you mean `policy`? the top of the file has: enabled, listen, backend, tso, log, limits, receipts, policy
     txguard.toml:7:9: `mysql`: "4407" is not an address HOST:PORT: the port is missing
       |
     7 | mysql = "4407"
@@ -359,6 +373,31 @@ fn addresses_report_their_own_mistakes() {
     assert!(wrong("[listen]\nmysql = \"127.0.0.1:4480\"").contains("the default of `http`"));
     let any_port = right("[listen]\nmysql = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"");
     assert_eq!(any_port.listen.mysql.port(), 0);
+}
+
+#[test]
+fn receipts_need_an_account_and_time() {
+    insta::assert_snapshot!(wrong(
+        "[receipts]\nretention = \"1d\"\nlock_timeout = \"1500ms\"\n\
+         [[policy]]\nname = \"p\"\nreceipt = true\n"
+    ), @r#"
+    txguard.toml:1:1: `lock_timeout` is no whole number of seconds
+      |
+    1 | [receipts]
+      | ^^^^^^^^^^
+      = servers count it in seconds: write for example `lock_timeout = "2s"`
+    txguard.toml:2:13: `retention` is 1day; it must lie between 3days and 10years
+      |
+    2 | retention = "1d"
+      |             ^^^^
+      = write for example `retention = "7days"`
+    txguard.toml:6:11: `receipt = true` without `[backend] service_user`
+      |
+    6 | receipt = true
+      |           ^^^^
+      = txguard asks for receipts with an account of its own: name it there
+    "#);
+    right("[[policy]]\nname = \"p\"\nreceipt = false\ntag = true\n");
 }
 
 #[test]
