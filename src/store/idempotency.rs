@@ -9,6 +9,7 @@ use crate::base::types::TxnId;
 
 use super::hex;
 use super::receipts::ReceiptKey;
+use super::schema::Column;
 
 /// The longest user name, in bytes: MariaDB's 128 characters.
 pub const USER_MAX: usize = 512;
@@ -18,6 +19,17 @@ pub const SCHEMA_MAX: usize = 256;
 
 /// The longest key that an application may give, in bytes.
 pub const KEY_MAX: usize = 255;
+
+/// What the table must look like.
+pub(super) const COLUMNS: &[Column] = &[
+    Column::key("user", "varbinary"),
+    Column::key("schema_name", "varbinary"),
+    Column::key("idempotency_key", "varbinary"),
+    Column::new("txn", "binary"),
+    Column::new("attempt", "int"),
+    Column::new("fingerprint", "binary"),
+    Column::new("created", "timestamp"),
+];
 
 /// A key within its scope.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -2,6 +2,7 @@
 //! per table, with its SQL and the types of its rows.
 //!
 //! ```text
+//! schema       the schema as a whole: its version, how it is made, what it must look like
 //! service      the account: connections, one statement or several under one limit
 //! receipts     one row for each attempt of a transaction: committed, or never to be
 //! idempotency  one row for each idempotency key that a committed transaction used up
@@ -12,12 +13,10 @@
 
 pub mod idempotency;
 pub mod receipts;
+pub mod schema;
 pub mod service;
 
 use std::fmt::Write;
-
-/// The schema of all tables.
-pub const SCHEMA: &str = "txguard";
 
 /// `X'…'`.
 fn hex(bytes: &[u8]) -> String {

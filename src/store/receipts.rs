@@ -13,9 +13,22 @@
 use crate::base::types::{Tso, TxnId};
 
 use super::hex;
+use super::schema::Column;
 
 /// The longest user name that is kept, in bytes: MariaDB's 128 characters.
 const USER_MAX: usize = 512;
+
+/// What the table must look like.
+pub(super) const COLUMNS: &[Column] = &[
+    Column::key("shard", "tinyint"),
+    Column::key("txn", "binary"),
+    Column::key("attempt", "int"),
+    Column::new("outcome", "tinyint"),
+    Column::new("user", "varbinary"),
+    Column::new("start_ts", "bigint"),
+    Column::new("fingerprint", "binary"),
+    Column::new("created", "timestamp"),
+];
 
 /// One attempt of a transaction. A replay is a new attempt, so what a resolver wrote for the last
 /// one is not in its way.

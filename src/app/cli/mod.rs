@@ -6,6 +6,7 @@ pub mod config_print;
 pub mod demo;
 pub mod errors;
 pub mod explain;
+pub mod schema;
 pub mod serve;
 
 mod columns;
@@ -15,6 +16,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::base::config::Config;
+use crate::store::service::{Service, Talk};
 
 /// Exit code of everything that is wrong with the configuration.
 pub const EXIT_CONFIG: u8 = 2;
@@ -47,6 +51,9 @@ enum Command {
     Config(ConfigCommand),
     /// Say which transactions would be replayed, and why others would not.
     Explain(explain::Explain),
+    /// Create, check or print the schema that txguard keeps in the database.
+    #[command(subcommand)]
+    Schema(schema::Schema),
     /// List txguard's own errors with cause and remedy.
     Errors {
         /// Print JSON.
@@ -73,8 +80,33 @@ pub fn main() -> ExitCode {
         }
         Command::Config(ConfigCommand::Print) => config_print::run(&mut stdout()),
         Command::Explain(explain) => explain.run(&mut stdout().lock(), &mut stderr()),
+        Command::Schema(schema) => schema.run(),
         Command::Errors { json } => errors::run(json, &mut stdout()),
     }
+}
+
+/// A connection of the service account to the first server that lets it in, with its HOST:PORT.
+async fn open(config: &Config) -> Result<(String, Talk), NotOpen> {
+    let service = Service::new(&config.backend).ok_or(NotOpen::NoAccount)?;
+    let mut failed = Vec::new();
+    for address in config.backend.addresses.iter().map(ToString::to_string) {
+        match service.open(&address).await {
+            Ok(talk) => return Ok((address, talk)),
+            Err(error) => failed.push(format!("{address}: {error}")),
+        }
+    }
+    Err(NotOpen::Failed(failed))
+}
+
+/// Why no server can be asked.
+#[derive(Debug, thiserror::Error)]
+enum NotOpen {
+    /// The configuration names no account.
+    #[error("the configuration names no `[backend] service_user`: txguard has no account")]
+    NoAccount,
+    /// Each server with its answer.
+    #[error("{}", .0.join("\n"))]
+    Failed(Vec<String>),
 }
 
 /// Success, unless the output could not be written: a closed pipe is the reader's choice, not a

@@ -1,0 +1,92 @@
+//! Commit receipts on real servers: TiDB v7.5 and MariaDB 10.11. What is said of a transaction must
+//! agree with the data, for ever after.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod account;
+mod cut;
+mod resolver;
+mod table;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use txguard::base::clock::{Clock, SystemClock};
+use txguard::base::config::Config;
+use txguard::base::metrics::Metrics;
+use txguard::base::tasks::Tasks;
+use txguard::base::types::{TxnId, TxnIds};
+use txguard::coordinator::resolver::Resolver;
+use txguard::net::backend::Pool;
+use txguard::store::receipts::{Receipt, ReceiptKey};
+use txguard::store::schema::{self, Role};
+use txguard::store::service::Service;
+
+use support::{Backend, soon};
+
+/// The service account of these tests; it has the printed rights and no others.
+const ACCOUNT: &str = "txguard_receipts";
+
+/// A server with the schema, and with an account that may do what the product asks for.
+async fn prepare(backend: &Backend) {
+    let create = format!("CREATE USER IF NOT EXISTS {ACCOUNT}@'%'");
+    let mut statements = vec![create];
+    for role in [Role::Service, Role::Installer] {
+        statements.extend(schema::grants(role, ACCOUNT, "%"));
+    }
+    let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
+    backend.run(&statements).await;
+    let mut talk =
+        soon("login", service(&backend.address).open(&backend.address)).await.expect("in");
+    soon("install", schema::install(&mut talk)).await.expect("installed");
+}
+
+fn config(address: &str, receipts: &str) -> Config {
+    let text = format!(
+        "[backend]\naddresses = ['{address}']\nservice_user = '{ACCOUNT}'\n[receipts]\n{receipts}\n"
+    );
+    Config::parse(&text, "test.toml").unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn service(address: &str) -> Service {
+    Service::new(&config(address, "").backend).expect("an account")
+}
+
+/// A resolver that knows one address.
+fn resolver(address: &str, receipts: &str) -> Resolver {
+    let config = config(address, receipts);
+    let clock = Arc::new(SystemClock);
+    let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
+    let pool = Arc::new(Pool::new(&config.backend, clock.clone(), metrics, 1, stop));
+    let service = Service::new(&config.backend).expect("an account");
+    Resolver::new(service, pool, config.receipts, clock, Tasks::default())
+}
+
+/// A resolver as it comes, but one that waits no longer for a lock than it must.
+fn quick(backend: &Backend) -> Resolver {
+    resolver(&backend.address, "lock_timeout = '1s'")
+}
+
+/// The first attempt of a transaction that begins now.
+fn key() -> ReceiptKey {
+    ReceiptKey { txn: txn(SystemClock.wall()), attempt: 1 }
+}
+
+/// An id that no other test has.
+fn txn(begun: Duration) -> TxnId {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    TxnIds::new(u64::from(std::process::id()) << 32 | u64::from(number)).next(begun)
+}
+
+/// The packet that ends the client's transaction.
+fn packet(key: ReceiptKey) -> String {
+    format!("{};COMMIT", receipt(key).insert())
+}
+
+fn receipt(key: ReceiptKey) -> Receipt<'static> {
+    Receipt { key, user: "app", start_ts: None, fingerprint: 7 }
+}
