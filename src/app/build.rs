@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::base::clock::{SharedClock, SystemClock};
-use crate::base::config::{Address, Config};
+use crate::base::config::{Address, Config, Receipts};
 use crate::base::metrics::{Metrics, Side};
 use crate::base::tasks::Tasks;
 use crate::base::types::TxnIds;
@@ -31,6 +31,7 @@ use crate::txn::journal::Budget;
 use crate::txn::replay::{Rule, Verified};
 
 use super::accept::{Acceptor, Host};
+use super::receipts::Keeper;
 use super::reload::Reload;
 use super::settings::{InForce, Settings, saturating};
 
@@ -61,6 +62,7 @@ pub struct App {
     http: Option<TcpListener>,
     readiness: Arc<Readiness>,
     in_force: InForce,
+    receipts: Receipts,
     /// The file to follow, and what it said at the start.
     followed: Option<(PathBuf, Config)>,
     /// Clients.
@@ -113,7 +115,8 @@ impl App {
         let service = Service::new(&config.backend);
         let resolver = service.clone().map(|service| {
             let clock = parts.clock.clone();
-            Resolver::new(service, pool.clone(), config.receipts, clock, background.clone())
+            let (metrics, later) = (metrics.clone(), background.clone());
+            Resolver::new(service, pool.clone(), config.receipts, clock, metrics, later)
         });
         let deps = Arc::new(Deps {
             clock: parts.clock,
@@ -140,7 +143,18 @@ impl App {
         };
         let readiness = Arc::new(Readiness::new(pool));
         let followed = None;
-        Ok(Self { acceptor, deps, http, readiness, in_force, followed, clients, background })
+        let receipts = config.receipts;
+        Ok(Self {
+            acceptor,
+            deps,
+            http,
+            readiness,
+            in_force,
+            receipts,
+            followed,
+            clients,
+            background,
+        })
     }
 
     /// Follows the file that `config` was read from: on SIGHUP, and when its content changes, it is
@@ -197,8 +211,17 @@ impl App {
     ///
     /// Not cancel safe: dropped in the middle, it cuts all connections.
     pub async fn run(self, stop: CancellationToken, now: CancellationToken) -> u64 {
-        let Self { acceptor, deps, http, readiness, in_force, followed, clients, background } =
-            self;
+        let Self {
+            acceptor,
+            deps,
+            http,
+            readiness,
+            in_force,
+            receipts,
+            followed,
+            clients,
+            background,
+        } = self;
         let (limits, pool) = (in_force.limits.subscribe(), in_force.pool.clone());
         if let Some((file, config)) = followed {
             let reload = Reload::new(file, config, in_force, deps.metrics.clone());
@@ -217,7 +240,16 @@ impl App {
                 }
             });
         }
-        background.spawn(pool.watch(background.token().clone()));
+        background.spawn(pool.clone().watch(background.token().clone()));
+        if let (Some(service), Some(resolver)) = (deps.service.clone(), deps.resolver.clone()) {
+            let (clock, metrics) = (deps.clock.clone(), deps.metrics.clone());
+            let policies = deps.policies.clone();
+            let keeper = Keeper { service, pool, receipts, policies, resolver, clock, metrics };
+            let stop = background.token().clone();
+            background.spawn(async move {
+                stop.run_until_cancelled(Box::pin(keeper.run())).await;
+            });
+        }
         tokio::select! {
             () = acceptor.run() => {}
             () = async {

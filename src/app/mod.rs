@@ -10,6 +10,7 @@ pub mod build;
 pub mod cli;
 mod files;
 pub mod log;
+mod receipts;
 mod reload;
 mod settings;
 mod throttle;

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub struct TxnId(Uuid);
 
 impl TxnId {
-    /// As it stands in a table's BINARY(16): in this order ids sort by the time of BEGIN.
+    /// As it stands in a table's BINARY(16). In this order ids sort by the time of BEGIN.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

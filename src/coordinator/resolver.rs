@@ -32,6 +32,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::base::clock::SharedClock;
 use crate::base::config::Receipts;
+use crate::base::metrics::{self, Metrics};
 use crate::base::tasks::Tasks;
 use crate::net::backend::Pool;
 use crate::store::idempotency::{IdempotencyKey, Used};
@@ -74,6 +75,7 @@ struct Shared {
     pool: Arc<Pool>,
     terms: Receipts,
     clock: SharedClock,
+    metrics: Arc<Metrics>,
     /// What is decided behind a client's back.
     later: Tasks,
     connections: Semaphore,
@@ -106,11 +108,12 @@ impl Resolver {
         pool: Arc<Pool>,
         terms: Receipts,
         clock: SharedClock,
+        metrics: Arc<Metrics>,
         later: Tasks,
     ) -> Self {
         let connections = Semaphore::new(CONNECTIONS_MAX);
         let ready = AtomicBool::new(false);
-        let shared = Shared { service, pool, terms, clock, later, connections, ready };
+        let shared = Shared { service, pool, terms, clock, metrics, later, connections, ready };
         Self { shared: Arc::new(shared) }
     }
 
@@ -123,34 +126,36 @@ impl Resolver {
     /// The tables are there, or not.
     pub fn ready(&self, ready: bool) {
         self.shared.ready.store(ready, Ordering::Relaxed);
+        self.shared.metrics.receipts_ready(ready);
     }
 
     /// Decides within the limit of the configuration. `at` is the backend of the client, HOST:PORT.
     ///
     /// Cancel safe: what is cut off leaves the key undecided or decided, and the next one sees it.
     pub async fn resolve(&self, key: ReceiptKey, at: &str) -> Fate {
-        let decided =
-            timeout(self.shared.terms.resolve_limit, Box::pin(self.decide(key, at))).await;
-        let fate = match decided {
-            Ok(Ok(fate)) => fate,
-            Ok(Err(why)) => {
-                tracing::warn!(txn = %key.txn, attempt = key.attempt, %why, "not decided yet");
-                Fate::Pending
-            }
-            Err(_) => Fate::Pending,
-        };
-        tracing::info!(txn = %key.txn, attempt = key.attempt, ?fate, "asked for its receipt");
-        fate
+        self.decide_in_time(key, at).await.unwrap_or(Fate::Pending)
     }
 
-    /// Decides in the background, as long as it takes.
+    /// Decides in the background, as long as it takes, and says in the log what came out.
     pub fn resolve_later(&self, key: ReceiptKey, at: &str) {
         let (resolver, at) = (self.clone(), at.to_owned());
-        self.in_background(async move {
+        let (txn, attempt) = (key.txn, key.attempt);
+        let pending = self.shared.metrics.receipt_pending();
+        let decide = async move {
             let mut pause = LATER;
-            while resolver.resolve(key, &at).await == Fate::Pending {
-                sleep(pause).await;
+            loop {
+                match resolver.decide_in_time(key, &at).await {
+                    Ok(_) | Err(Undecided::TooOld) => return,
+                    Err(_) => sleep(pause).await,
+                }
                 pause = (pause * 2).min(LATER_MAX);
+            }
+        };
+        let stop = self.shared.later.token().clone();
+        self.shared.later.spawn(async move {
+            let _pending = pending;
+            if stop.run_until_cancelled(Box::pin(decide)).await.is_none() {
+                tracing::warn!(%txn, attempt, "not decided before the end of txguard");
             }
         });
     }
@@ -163,18 +168,22 @@ impl Resolver {
     pub async fn discard(&self, key: ReceiptKey, used: Option<&IdempotencyKey>, at: &str) {
         let statements: Vec<String> =
             used.map(|used| used.delete(key)).into_iter().chain([key.delete()]).collect();
-        let removed =
-            timeout(self.shared.terms.resolve_limit, Box::pin(self.run_all(&statements, at))).await;
-        if let Ok(Ok(())) = removed {
-            return;
-        }
-        tracing::warn!(txn = %key.txn, attempt = key.attempt, "a void receipt is still there");
+        let Err(error) = self.run_all(&statements, at).await else { return };
+        let (txn, attempt) = (key.txn, key.attempt);
+        tracing::warn!(%txn, attempt, %error, "a void receipt is still there");
         let (resolver, at) = (self.clone(), at.to_owned());
-        self.in_background(async move {
+        let remove = async move {
             let mut pause = LATER;
             while resolver.run_all(&statements, &at).await.is_err() {
                 sleep(pause).await;
                 pause = (pause * 2).min(LATER_MAX);
+            }
+        };
+        let stop = self.shared.later.token().clone();
+        self.shared.later.spawn(async move {
+            if stop.run_until_cancelled(Box::pin(remove)).await.is_none() {
+                tracing::error!(%txn, attempt, "a void receipt was not removed: it says that the \
+                                 transaction has committed, and it has not");
             }
         });
     }
@@ -197,16 +206,45 @@ impl Resolver {
         timeout(limit, Box::pin(ask)).await.unwrap_or(Err(ServiceError::TooLong(limit)))
     }
 
-    /// Asks until there is a decision that stays, or somebody is found to hold the key.
-    async fn decide(&self, key: ReceiptKey, at: &str) -> Result<Fate, Undecided> {
+    /// Decides within the limit, and says so in the log and in the metrics.
+    async fn decide_in_time(&self, key: ReceiptKey, at: &str) -> Result<Fate, Undecided> {
+        let Shared { terms, metrics, .. } = &*self.shared;
+        let (txn, attempt) = (key.txn, key.attempt);
+        let mut last = None;
+        let decided = timeout(terms.resolve_limit, Box::pin(self.decide(key, at, &mut last))).await;
+        let decided = match decided {
+            Ok(decided) => decided,
+            Err(_) => {
+                let too_long = ServiceError::TooLong(terms.resolve_limit);
+                Err(last.unwrap_or(Undecided::Service(too_long)))
+            }
+        };
+        match &decided {
+            Ok(fate) => tracing::info!(%txn, attempt, ?fate, "its receipt tells what became of it"),
+            Err(why) => tracing::warn!(%txn, attempt, %why, "what became of it isn't known yet"),
+        }
+        metrics.resolved(match decided {
+            Ok(Fate::Committed) => metrics::Fate::Committed,
+            Ok(Fate::NotCommitted) => metrics::Fate::NotCommitted,
+            Ok(Fate::Pending) | Err(_) => metrics::Fate::Pending,
+        });
+        decided
+    }
+
+    /// Asks until there is a decision that stays, or somebody is found to hold the key. `last` is
+    /// why there was none the last time.
+    async fn decide(
+        &self,
+        key: ReceiptKey,
+        at: &str,
+        last: &mut Option<Undecided>,
+    ) -> Result<Fate, Undecided> {
         loop {
             match self.ask(key, at).await {
-                Err(why @ (Undecided::Gone | Undecided::Service(_))) => {
-                    tracing::debug!(txn = %key.txn, attempt = key.attempt, %why, "once more");
-                    sleep(PAUSE).await;
-                }
+                Err(why @ (Undecided::Gone | Undecided::Service(_))) => *last = Some(why),
                 decided => return decided,
             }
+            sleep(PAUSE).await;
         }
     }
 
@@ -246,15 +284,19 @@ impl Resolver {
         age > terms.retention.saturating_sub(LATE_COMMIT_MAX)
     }
 
-    /// Statements that may be carried out twice, each in a transaction of its own.
+    /// Statements that may be carried out twice, each in a transaction of its own, within the limit.
     async fn run_all(&self, statements: &[String], at: &str) -> Result<(), ServiceError> {
-        let _turn = self.shared.connections.acquire().await;
-        let mut talk = self.open(at).await?;
-        for statement in statements {
-            talk.run(statement).await?;
-        }
-        talk.close().await;
-        Ok(())
+        let run = async {
+            let _turn = self.shared.connections.acquire().await;
+            let mut talk = self.open(at).await?;
+            for statement in statements {
+                talk.run(statement).await?;
+            }
+            talk.close().await;
+            Ok(())
+        };
+        let limit = self.shared.terms.resolve_limit;
+        timeout(limit, Box::pin(run)).await.unwrap_or(Err(ServiceError::TooLong(limit)))
     }
 
     /// A connection to the client's server, or else to another one that serves the same database.
@@ -274,13 +316,6 @@ impl Resolver {
             }
         }
         Err(first)
-    }
-
-    fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.shared.later.token().clone();
-        self.shared.later.spawn(async move {
-            stop.run_until_cancelled(work).await;
-        });
     }
 }
 

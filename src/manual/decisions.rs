@@ -156,3 +156,42 @@
 //! One for one bounds what replays in vain can cost to the work that is done, and 64 writers on one
 //! row use about a tenth of that. The circuits are for each key, because an application that writes
 //! what it has read fails on its own rows and should not switch others off.
+//!
+//! # D-050 Receipts are ordered by the time in the transaction's id (2026-11-22)
+//!
+//! The key is (shard, txn, attempt), clustered, and there is no second index: one key-value pair more
+//! in a COMMIT, spread over 256 places. A UUIDv7 begins with the time of BEGIN, so a purge is a range
+//! of each shard. Rejected: purge by `created` alone, with an index. It would be a second write at the
+//! hot end of an index, and a client decides what CURRENT_TIMESTAMP is in its session
+//! (`SET timestamp`): its receipts would go at once, and a committed transaction would look as if it
+//! had never been. Both times must be old.
+//!
+//! # D-051 Nothing is concluded from the absence of an old receipt (2026-11-22)
+//!
+//! A resolver decides by inserting the key. Once the receipt may have been purged that would succeed
+//! for a committed transaction too, so 25 hours (the longest that a COMMIT can be late, and clocks)
+//! before the end of the retention it only reads. That also keeps its own row in place for as long
+//! as the client's COMMIT could come. The retention is at least three days.
+//!
+//! # D-052 Only TiDB is asked through another door (2026-11-22)
+//!
+//! If the client's server is gone, another address of the configuration is asked only if it is TiDB,
+//! whose servers share one database. A second MariaDB may be a replica, or have nothing to do with
+//! the first: an INSERT that succeeds there proves nothing. The transaction stays undecided until its
+//! own server is back.
+//!
+//! # D-053 `check-transaction` only looks (2026-11-22)
+//!
+//! To be sure of an absent receipt one has to insert the key, which would end a transaction that is
+//! just on its way. A question must not do that, so without a receipt the answer is UNKNOWN.
+//!
+//! # D-054 commit_ts by bisection (2026-11-22)
+//!
+//! The receipt of a transaction appears at its commit_ts exactly, and TiDB reads at any timestamp that
+//! it still has (`tidb_snapshot`), so some sixty reads find it, on every version. Rejected:
+//! TIDB_MVCC_INFO (not on v7.5), a column (a transaction can't know its commit_ts).
+//!
+//! # D-055 Names in receipts are bytes (2026-11-22)
+//!
+//! VARBINARY instead of text: a collation would take 'k' and 'k ' for one idempotency key, and a name
+//! that isn't valid in the client's character set would fail a COMMIT.

@@ -35,7 +35,7 @@
 //! file with a mistake changes nothing, the log says why, and `txguard_config_rejected` is 1 until
 //! it is mended. A transaction keeps the plan of its BEGIN, a connection the limits and the TLS
 //! under which it was accepted. The addresses of `[listen]`, the service account,
-//! `[tso]`, `[log]` and `statement_shapes` need a restart, and the log names them.
+//! `[tso]`, `[log]`, `[receipts]` and `statement_shapes` need a restart, and the log names them.
 //!
 //! # File descriptors
 //!
@@ -52,6 +52,9 @@
 //! - `txguard_replays_waiting`, `txguard_replay_wait_seconds`: replays that wait for others that
 //!   lost on the same row; `txguard_retry_tokens`, `txguard_replay_circuits_open`: see below.
 //! - `txguard_backend_up{backend}` and `txguard_backend_connections{backend}`: where clients are.
+//! - `txguard_receipts_resolved_total{fate}`: COMMITs without an answer, and what became of them;
+//!   `txguard_receipts_pending` those that are still being found out.
+//! - `txguard_receipts_ready`, `txguard_receipts_oldest_seconds`: the tables of commit receipts.
 //! - `txguard_log_dropped_total`: log lines that the writer could not keep up with. The log never
 //!   slows the relay.
 //!
@@ -99,6 +102,40 @@
 //! Without it such a KILL is answered by error 17010. TLS is used as `require` and `verify` say; a
 //! header of the PROXY protocol is not sent.
 //!
+//! # Commit receipts
+//!
+//! For policies with `receipt = true` txguard keeps tables in the schema `txguard`. Give it an account
+//! of its own, name that in `[backend] service_user`, and let it install them:
+//!
+//! ```text
+//! txguard schema print --config FILE               the SQL of the tables and the account's GRANTs
+//! txguard schema install --config FILE             creates them, or brings them up to date
+//! txguard schema check --config FILE               exit code 0 right, 1 missing or another, 2 not asked
+//! txguard schema print --for USER --config FILE    GRANTs for an application's account
+//! ```
+//!
+//! The account needs SELECT, INSERT, UPDATE and DELETE on `txguard.*`; CREATE, ALTER and INDEX only
+//! where it installs the tables itself. An application's account needs INSERT on `receipts` and
+//! `idempotency_keys` and nothing else: it can't read or change what others wrote. It could write
+//! rows that mean nothing, since ids can't be guessed before they are used.
+//!
+//! `serve` looks at the tables when it starts and from time to time. While they are missing or of
+//! another version it says so once, `txguard_receipts_ready` is 0, and transactions run without
+//! receipts; with `[receipts] migrate = true` it installs them itself. Rows are removed
+//! `[receipts] retention` after the BEGIN of their transaction; `txguard_receipts_oldest_seconds`
+//! shows that this goes on.
+//!
+//! `txguard check-transaction ID --config FILE` says what became of a transaction: `OK` with start_ts,
+//! commit_ts and attempts, `NOT COMMITTED`, or `UNKNOWN` and why. The start_ts is known where the
+//! policy has `tso = "exact"`. The commit_ts is the first timestamp at which TiDB shows the receipt,
+//! so it is found as long as TiDB keeps that history (`tidb_gc_life_time`). A start_ts may stand in
+//! place of the id; then receipts of about a day are looked through.
+//!
+//! Receipts are as durable as the server is told to be: an InnoDB with
+//! `innodb_flush_log_at_trx_commit = 0` forgets a COMMIT that it has acknowledged, and its receipt
+//! with it. On TiDB they are unproven for async commit and 1PC until they have been run on TiKV: the
+//! tests' TiDB has neither.
+//!
 //! # Behind a load balancer
 //!
 //! Each connection that is accepted opens one to a backend. A balancer that checks the MySQL port
@@ -114,5 +151,6 @@
 //!
 //! # Taking it out
 //!
-//! Point the application back at TiDB. txguard keeps nothing: no files, and in this version no
-//! tables. What changes is that conflicts reach the application again.
+//! Point the application back at TiDB. txguard keeps no files; the only tables are those of commit
+//! receipts, which `DROP DATABASE txguard` removes. What changes is that conflicts reach the
+//! application again.

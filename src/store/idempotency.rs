@@ -5,10 +5,12 @@
 //! too long is refused here, because a server without strict mode would cut it, and then two keys
 //! could be one.
 
+use std::time::Duration;
+
 use crate::base::types::TxnId;
 
 use super::hex;
-use super::receipts::ReceiptKey;
+use super::receipts::{BATCH, ReceiptKey, first_of};
 use super::schema::Column;
 
 /// The longest user name, in bytes: MariaDB's 128 characters.
@@ -115,6 +117,18 @@ impl Used {
         let fingerprint = u128::from_be_bytes(fingerprint.try_into().ok()?);
         Some(Self { by: ReceiptKey { txn, attempt }, fingerprint })
     }
+}
+
+/// Removes rows whose transaction began before this time (since the Unix epoch), and that were
+/// written before it too.
+#[must_use]
+pub fn purge(before: Duration) -> String {
+    format!(
+        "DELETE FROM txguard.idempotency_keys WHERE txn < {} \
+         AND created < FROM_UNIXTIME({}) LIMIT {BATCH}",
+        hex(&first_of(before)),
+        before.as_secs()
+    )
 }
 
 #[cfg(test)]

@@ -10,10 +10,13 @@
 //! the id sorts by the time of BEGIN: what is old is found by the primary key, and no second index
 //! makes each COMMIT dearer.
 
+use std::time::Duration;
+
 use crate::base::types::{Tso, TxnId};
 
 use super::hex;
 use super::schema::Column;
+use super::service::{ServiceError, Talk};
 
 /// The longest user name that is kept, in bytes: MariaDB's 128 characters.
 const USER_MAX: usize = 512;
@@ -99,6 +102,12 @@ impl ReceiptKey {
         format!("SELECT outcome FROM txguard.receipts WHERE {} FOR UPDATE", self.condition())
     }
 
+    /// Reads the outcome as a snapshot has it.
+    #[must_use]
+    pub fn look(&self) -> String {
+        format!("SELECT outcome FROM txguard.receipts WHERE {}", self.condition())
+    }
+
     /// Takes back what was written outside of any transaction.
     #[must_use]
     pub fn delete(&self) -> String {
@@ -117,8 +126,111 @@ impl ReceiptKey {
     }
 
     const fn shard(&self) -> u8 {
-        self.txn.as_bytes()[15]
+        shard(&self.txn)
     }
+}
+
+const fn shard(txn: &TxnId) -> u8 {
+    txn.as_bytes()[15]
+}
+
+/// Rows that one statement of a purge removes at most.
+pub const BATCH: u64 = 1000;
+
+/// Removes rows of one shard whose transaction began before this time (since the Unix epoch), and
+/// that were written before it too.
+#[must_use]
+pub fn purge(shard: u8, before: Duration) -> String {
+    format!(
+        "DELETE FROM txguard.receipts WHERE shard = {shard} AND txn < {} \
+         AND created < FROM_UNIXTIME({}) LIMIT {BATCH}",
+        hex(&first_of(before)),
+        before.as_secs()
+    )
+}
+
+/// When the oldest transaction of a shard began.
+///
+/// Cancel safe: nothing is changed.
+pub async fn oldest(talk: &mut Talk, shard: u8) -> Result<Option<Duration>, ServiceError> {
+    let ask =
+        format!("SELECT txn FROM txguard.receipts WHERE shard = {shard} ORDER BY txn LIMIT 1");
+    let row: Option<(Vec<u8>,)> = talk.row(&ask).await?;
+    let txn = row.and_then(|(txn,)| txn.try_into().ok());
+    Ok(txn.map(|txn| TxnId::from_bytes(txn).begun()))
+}
+
+/// The smallest id of a transaction that began at this time or later.
+pub(super) fn first_of(begun: Duration) -> [u8; 16] {
+    let millis = u64::try_from(begun.as_millis()).unwrap_or(u64::MAX);
+    (u128::from(millis) << 80).to_be_bytes()
+}
+
+/// A row, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Which attempt.
+    pub key: ReceiptKey,
+    /// What it says; `None` for what no version of txguard has written.
+    pub outcome: Option<Outcome>,
+    /// Who logged in; a resolver doesn't know it.
+    pub user: Option<String>,
+    /// The database's own timestamp, where it was known.
+    pub start_ts: Option<Tso>,
+}
+
+/// The columns of [`Written`].
+type Row = (Vec<u8>, u32, i64, Option<Vec<u8>>, Option<u64>);
+
+const ROW: &str = "SELECT txn, attempt, outcome, user, start_ts FROM txguard.receipts";
+
+impl Written {
+    fn from_row((txn, attempt, outcome, user, start_ts): Row) -> Option<Self> {
+        let txn = TxnId::from_bytes(txn.try_into().ok()?);
+        Some(Self {
+            key: ReceiptKey { txn, attempt },
+            outcome: Outcome::from_code(outcome),
+            user: user.map(|user| String::from_utf8_lossy(&user).into_owned()),
+            start_ts: start_ts.map(Tso),
+        })
+    }
+}
+
+/// All attempts of a transaction, in order.
+///
+/// Cancel safe: nothing is changed.
+pub async fn of_transaction(talk: &mut Talk, txn: TxnId) -> Result<Vec<Written>, ServiceError> {
+    let (shard, id) = (shard(&txn), hex(txn.as_bytes()));
+    let ask = format!("{ROW} WHERE shard = {shard} AND txn = {id} ORDER BY attempt");
+    let rows = talk.rows(&ask).await?;
+    Ok(rows.into_iter().filter_map(Written::from_row).collect())
+}
+
+/// How long a BEGIN may lie before its start_ts: without autocommit TiDB takes it at the first
+/// statement that needs data.
+const BEFORE_START_TS: Duration = Duration::from_secs(25 * 3600);
+
+/// How much a proxy's clock may be ahead of TiDB's.
+const AHEAD_OF_START_TS: Duration = Duration::from_secs(3600);
+
+/// The attempt that had this start_ts, if it was written down. It is looked for among the
+/// transactions that began not long before; there is no index for it.
+///
+/// Cancel safe: nothing is changed.
+pub async fn of_start_ts(talk: &mut Talk, start_ts: Tso) -> Result<Option<Written>, ServiceError> {
+    let at = Duration::from_millis(start_ts.physical_ms());
+    let from = hex(&first_of(at.saturating_sub(BEFORE_START_TS)));
+    let to = hex(&first_of(at + AHEAD_OF_START_TS));
+    for shard in 0..=u8::MAX {
+        let ask = format!(
+            "{ROW} WHERE shard = {shard} AND txn >= {from} AND txn < {to} \
+             AND start_ts = {start_ts} LIMIT 1"
+        );
+        if let Some(row) = talk.row(&ask).await? {
+            return Ok(Written::from_row(row));
+        }
+    }
+    Ok(None)
 }
 
 impl Receipt<'_> {

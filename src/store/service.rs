@@ -111,6 +111,36 @@ impl Service {
         self.in_time(self.login(address)).await
     }
 
+    /// A connection to each database behind these addresses: one to a TiDB stands for all TiDB
+    /// servers, which are doors to one database; of others each is taken for one of its own. Who
+    /// can't be reached comes with the reason.
+    ///
+    /// Cancel safe: connections are dropped.
+    pub async fn open_all(
+        &self,
+        addresses: impl IntoIterator<Item = String>,
+    ) -> (Vec<(String, Talk)>, Vec<(String, ServiceError)>) {
+        let (mut open, mut failed, mut has_tidb) = (Vec::new(), Vec::new(), false);
+        for address in addresses {
+            match self.open_known(&address).await {
+                Ok((_, true)) if has_tidb => {}
+                Ok((talk, is_tidb)) => {
+                    has_tidb |= is_tidb;
+                    open.push((address, talk));
+                }
+                Err(error) => failed.push((address, error)),
+            }
+        }
+        (open, failed)
+    }
+
+    /// A connection, and whether the server is TiDB.
+    async fn open_known(&self, address: &str) -> Result<(Talk, bool), ServiceError> {
+        let mut talk = self.open(address).await?;
+        let is_tidb = talk.is_tidb().await?;
+        Ok((talk, is_tidb))
+    }
+
     /// The first row of what a statement brings.
     async fn row<R>(&self, address: &str, statement: &str) -> Result<Option<R>, ServiceError>
     where

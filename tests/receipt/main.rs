@@ -60,9 +60,9 @@ fn resolver(address: &str, receipts: &str) -> Resolver {
     let config = config(address, receipts);
     let clock = Arc::new(SystemClock);
     let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
-    let pool = Arc::new(Pool::new(&config.backend, clock.clone(), metrics, 1, stop));
+    let pool = Arc::new(Pool::new(&config.backend, clock.clone(), metrics.clone(), 1, stop));
     let service = Service::new(&config.backend).expect("an account");
-    Resolver::new(service, pool, config.receipts, clock, Tasks::default())
+    Resolver::new(service, pool, config.receipts, clock, metrics, Tasks::default())
 }
 
 /// A resolver as it comes, but one that waits no longer for a lock than it must.

@@ -1,6 +1,7 @@
 //! The command line, one file per subcommand.
 
 pub mod check_config;
+pub mod check_transaction;
 pub mod config_print;
 #[cfg(feature = "demo")]
 pub mod demo;
@@ -11,7 +12,7 @@ pub mod serve;
 
 mod columns;
 
-use std::io::{stderr, stdout};
+use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -51,6 +52,8 @@ enum Command {
     Config(ConfigCommand),
     /// Say which transactions would be replayed, and why others would not.
     Explain(explain::Explain),
+    /// Say what became of a transaction, from its commit receipts.
+    CheckTransaction(check_transaction::CheckTransaction),
     /// Create, check or print the schema that txguard keeps in the database.
     #[command(subcommand)]
     Schema(schema::Schema),
@@ -80,22 +83,26 @@ pub fn main() -> ExitCode {
         }
         Command::Config(ConfigCommand::Print) => config_print::run(&mut stdout()),
         Command::Explain(explain) => explain.run(&mut stdout().lock(), &mut stderr()),
+        Command::CheckTransaction(check) => check.run(),
         Command::Schema(schema) => schema.run(),
         Command::Errors { json } => errors::run(json, &mut stdout()),
     }
 }
 
-/// A connection of the service account to the first server that lets it in, with its HOST:PORT.
-async fn open(config: &Config) -> Result<(String, Talk), NotOpen> {
+/// A connection of the service account to each database, with its HOST:PORT; never empty.
+async fn open(config: &Config) -> Result<Vec<(String, Talk)>, NotOpen> {
     let service = Service::new(&config.backend).ok_or(NotOpen::NoAccount)?;
-    let mut failed = Vec::new();
-    for address in config.backend.addresses.iter().map(ToString::to_string) {
-        match service.open(&address).await {
-            Ok(talk) => return Ok((address, talk)),
-            Err(error) => failed.push(format!("{address}: {error}")),
-        }
+    let addresses = config.backend.addresses.iter().map(ToString::to_string);
+    let (open, failed) = service.open_all(addresses).await;
+    if open.is_empty() {
+        let each = failed.iter().map(|(address, error)| format!("{address}: {error}"));
+        return Err(NotOpen::Failed(each.collect()));
     }
-    Err(NotOpen::Failed(failed))
+    for (address, error) in failed {
+        // Another one speaks for all, or for itself.
+        let _ = writeln!(stderr(), "{address}: {error}");
+    }
+    Ok(open)
 }
 
 /// Why no server can be asked.

@@ -6,12 +6,13 @@
 //! print     0                                                   2 no configuration or account
 //! ```
 
+use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::base::config::Config;
 use crate::store::schema::{self, Role, State};
@@ -72,70 +73,95 @@ impl Schema {
         }
     }
 
+    /// Every database of the configuration; the worst of them is the exit code.
     async fn ask(&self, config: &Config, json: bool) -> ExitCode {
-        let (address, mut talk) = match super::open(config).await {
-            Ok(open) => open,
+        let databases = match super::open(config).await {
+            Ok(databases) => databases,
             Err(error) => return failed(EXIT_CONFIG, &error),
         };
-        match self {
-            Self::Install(_) => install(&address, &mut talk, json).await,
-            Self::Check(_) | Self::Print { .. } => check(&address, &mut talk, json).await,
+        let mut answers = Vec::new();
+        for (address, mut talk) in databases {
+            let answer = match self {
+                Self::Install(_) => install(&mut talk).await,
+                Self::Check(_) | Self::Print { .. } => check(&mut talk).await,
+            };
+            answers.push((address, answer));
+        }
+        let mut out = stdout();
+        let written = if json {
+            let all: Value = answers.iter().map(|(address, answer)| answer.json(address)).collect();
+            writeln!(out, "{all:#}")
+        } else {
+            let mut lines = answers.iter().flat_map(|(address, answer)| {
+                answer.lines.iter().map(move |line| format!("{address}: {line}\n"))
+            });
+            lines.try_for_each(|line| out.write_all(line.as_bytes()))
+        };
+        match answers.iter().map(|(_, answer)| answer.code).max() {
+            Some(worst @ 1..) => ExitCode::from(worst),
+            Some(0) | None => super::written(written),
         }
     }
 }
 
-async fn install(address: &str, talk: &mut Talk, json: bool) -> ExitCode {
-    let done = match schema::install(talk).await {
-        Ok(done) => done,
-        Err(error) => return failed(EXIT_WRONG, &format_args!("{address}: {error}")),
-    };
-    // What an account of less rights can't see counts as absent.
-    match schema::inspect(talk).await {
-        Ok(State::Right) => {}
-        Ok(state) => return failed(EXIT_WRONG, &format_args!("{address}: {state}")),
-        Err(error) => return failed(EXIT_WRONG, &format_args!("{address}: {error}")),
-    }
-    let mut out = stdout();
-    super::written(if json {
-        let version = schema::VERSION;
-        let all = json!({ "address": address, "version": version, "done": done });
-        writeln!(out, "{all:#}")
-    } else if done.is_empty() {
-        writeln!(out, "{address}: {}, nothing to do", State::Right)
-    } else {
-        done.iter().try_for_each(|step| writeln!(out, "{address}: installed {step}"))
-    })
+/// What there is to say of one database.
+struct Answer {
+    /// The exit code.
+    code: u8,
+    /// The version that is installed, if any.
+    found: Option<u32>,
+    lines: Vec<String>,
 }
 
-async fn check(address: &str, talk: &mut Talk, json: bool) -> ExitCode {
-    let state = match schema::inspect(talk).await {
-        Ok(state) => state,
-        Err(error) => return failed(EXIT_CONFIG, &format_args!("{address}: {error}")),
-    };
-    let right = state == State::Right;
-    let mut out = stdout();
-    let written = if json {
-        let needed = schema::VERSION;
-        let found = match &state {
+impl Answer {
+    fn of(state: &State) -> Self {
+        let found = match state {
             State::Missing => None,
             State::Version(found) => Some(*found),
-            State::Differs(_) | State::Right => Some(needed),
+            State::Differs(_) | State::Right => Some(schema::VERSION),
         };
-        let all = json!({
+        let code = if *state == State::Right { 0 } else { EXIT_WRONG };
+        Self { code, found, lines: vec![state.to_string()] }
+    }
+
+    fn failure(code: u8, why: &dyn Display) -> Self {
+        Self { code, found: None, lines: vec![why.to_string()] }
+    }
+
+    fn json(&self, address: &str) -> Value {
+        json!({
             "address": address,
-            "ok": right,
-            "needed": needed,
-            "found": found,
-            "text": state.to_string(),
-        });
-        writeln!(out, "{all:#}")
-    } else if right {
-        writeln!(out, "{address}: {state}")
-    } else {
-        writeln!(out, "{address}: {state}; `txguard schema install` mends what is missing")
+            "ok": self.code == 0,
+            "found": self.found,
+            "needed": schema::VERSION,
+            "text": self.lines,
+        })
+    }
+}
+
+async fn install(talk: &mut Talk) -> Answer {
+    let done = match schema::install(talk).await {
+        Ok(done) => done,
+        Err(error) => return Answer::failure(EXIT_WRONG, &error),
     };
-    let code = super::written(written);
-    if right { code } else { ExitCode::from(EXIT_WRONG) }
+    let mut answer = match schema::inspect(talk).await {
+        Ok(state) => Answer::of(&state),
+        Err(error) => return Answer::failure(EXIT_WRONG, &error),
+    };
+    if answer.code == 0 {
+        answer.lines = done.into_iter().map(|step| format!("installed {step}")).collect();
+        if answer.lines.is_empty() {
+            answer.lines.push(format!("{}, nothing to do", State::Right));
+        }
+    }
+    answer
+}
+
+async fn check(talk: &mut Talk) -> Answer {
+    match schema::inspect(talk).await {
+        Ok(state) => Answer::of(&state),
+        Err(error) => Answer::failure(EXIT_CONFIG, &error),
+    }
 }
 
 fn print(for_user: Option<&str>, service: &str, json: bool) -> ExitCode {
@@ -161,7 +187,7 @@ fn print(for_user: Option<&str>, service: &str, json: bool) -> ExitCode {
     })
 }
 
-fn failed(code: u8, why: &dyn std::fmt::Display) -> ExitCode {
+fn failed(code: u8, why: &dyn Display) -> ExitCode {
     // The exit code says it all, also where nobody reads the text.
     let _ = writeln!(stderr(), "{why}");
     ExitCode::from(code)

@@ -83,6 +83,18 @@ label! {
 }
 
 label! {
+    /// What a resolver said of a transaction.
+    Fate {
+        /// It has committed.
+        Committed = "committed",
+        /// It has not, and never will.
+        NotCommitted = "not_committed",
+        /// That can't be said yet.
+        Pending = "pending",
+    }
+}
+
+label! {
     /// Whose connection it is.
     Side {
         /// From an application.

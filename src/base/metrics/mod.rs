@@ -10,11 +10,11 @@ use std::fmt;
 use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
-pub use label::{ReplayOutcome, Side, TransactionOutcome};
+pub use label::{Fate, ReplayOutcome, Side, TransactionOutcome};
 
 use label::{CODES, Label, code_index, code_label};
 
@@ -46,6 +46,11 @@ pub struct Metrics {
     retry_tokens: IntGauge,
     config_generation: IntGauge,
     config_rejected: IntGauge,
+    resolved: [IntCounter; Fate::ALL.len()],
+    receipts_pending: IntGauge,
+    receipts_purged: IntCounter,
+    receipts_oldest: Gauge,
+    receipts_ready: IntGauge,
 }
 
 /// What is shown of one backend address.
@@ -74,6 +79,18 @@ pub struct ConnectionGuard {
 }
 
 impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
+/// A transaction in the gauge of those under way in the background; dropping it takes it out again.
+#[derive(Debug)]
+pub struct PendingGuard {
+    gauge: IntGauge,
+}
+
+impl Drop for PendingGuard {
     fn drop(&mut self) {
         self.gauge.dec();
     }
@@ -180,6 +197,36 @@ impl Metrics {
         )
         .expect(RIGHT);
         register(&registry, &config_rejected);
+        let resolved = counters(
+            &registry,
+            "txguard_receipts_resolved_total",
+            "Answers of the resolver of unanswered COMMITs, by what it said.",
+            &["fate"],
+        );
+        let receipts_pending = IntGauge::new(
+            "txguard_receipts_pending",
+            "Transactions whose fate is being found out in the background.",
+        )
+        .expect(RIGHT);
+        register(&registry, &receipts_pending);
+        let receipts_purged = IntCounter::new(
+            "txguard_receipts_purged_total",
+            "Receipts and idempotency keys removed because they were older than the retention.",
+        )
+        .expect(RIGHT);
+        register(&registry, &receipts_purged);
+        let receipts_oldest = Gauge::new(
+            "txguard_receipts_oldest_seconds",
+            "Age of the oldest receipt, from its transaction's BEGIN; 0 without any.",
+        )
+        .expect(RIGHT);
+        register(&registry, &receipts_oldest);
+        let receipts_ready = IntGauge::new(
+            "txguard_receipts_ready",
+            "1 while the tables of receipts are there and right.",
+        )
+        .expect(RIGHT);
+        register(&registry, &receipts_ready);
         let build = gauges(
             &registry,
             "txguard_build_info",
@@ -226,6 +273,11 @@ impl Metrics {
             retry_tokens,
             config_generation,
             config_rejected,
+            resolved: Fate::ALL.map(|fate| resolved.with_label_values(&[fate.as_str()])),
+            receipts_pending,
+            receipts_purged,
+            receipts_oldest,
+            receipts_ready,
             registry,
         }
     }
@@ -323,6 +375,30 @@ impl Metrics {
     /// Whether the file on disk was rejected.
     pub fn config_rejected(&self, rejected: bool) {
         self.config_rejected.set(rejected.into());
+    }
+
+    /// The resolver has said this of a transaction.
+    pub fn resolved(&self, fate: Fate) {
+        self.resolved[fate.index()].inc();
+    }
+
+    /// A transaction's fate is being found out in the background, until the guard is dropped.
+    #[must_use]
+    pub fn receipt_pending(&self) -> PendingGuard {
+        let gauge = self.receipts_pending.clone();
+        gauge.inc();
+        PendingGuard { gauge }
+    }
+
+    /// A purge has removed so many rows, and the oldest that is left is so old.
+    pub fn receipts_purged(&self, rows: u64, oldest: Duration) {
+        self.receipts_purged.inc_by(rows);
+        self.receipts_oldest.set(oldest.as_secs_f64());
+    }
+
+    /// Whether the tables of receipts are there and right.
+    pub fn receipts_ready(&self, ready: bool) {
+        self.receipts_ready.set(ready.into());
     }
 
     /// Transactions so far that ended in this way.

@@ -38,6 +38,11 @@ fn every_metric_with_type_and_help() {
     txguard_connections_total counter: Connections since the start, by side.
     txguard_journal_bytes gauge: Bytes of requests held for replay by all transactions together.
     txguard_log_dropped_total counter: Log lines dropped because the writer could not keep up.
+    txguard_receipts_oldest_seconds gauge: Age of the oldest receipt, from its transaction's BEGIN; 0 without any.
+    txguard_receipts_pending gauge: Transactions whose fate is being found out in the background.
+    txguard_receipts_purged_total counter: Receipts and idempotency keys removed because they were older than the retention.
+    txguard_receipts_ready gauge: 1 while the tables of receipts are there and right.
+    txguard_receipts_resolved_total counter: Answers of the resolver of unanswered COMMITs, by what it said.
     txguard_replay_circuits_open gauge: Keys on which no replay is begun for now, because the last ones were in vain.
     txguard_replay_wait_seconds histogram: Time that a replay waited for others that lost a conflict on the same key.
     txguard_replays_total counter: Replays by how they ended and by the error code that called for them.
