@@ -166,9 +166,15 @@ async fn served(setting: &Setting, root: &mut Conn) {
     for (begun_hours_ago, written) in [(73, old), (73, now), (71, old), (0, now), (200, old)] {
         run(root, &[written, &insert(id(begun_hours_ago), None)]).await;
     }
-    run(root, &[now]).await;
+    // More than one statement removes.
+    let rows: Vec<String> = (1..=2001)
+        .map(|attempt| format!("(0, X'{:032}', {attempt}, 1, FROM_UNIXTIME(1000000000))", 0))
+        .collect();
+    let columns = "shard, txn, attempt, outcome, created";
+    let many = format!("INSERT INTO txguard.receipts ({columns}) VALUES {}", rows.join(","));
+    run(root, &[now, &many]).await;
     let program = Program::start(BINARY, &text).await;
-    program.shows("/metrics", 200, "txguard_receipts_purged_total 2").await;
+    program.shows("/metrics", 200, "txguard_receipts_purged_total 2003").await;
     let left: u32 = one(root, "SELECT COUNT(*) FROM txguard.receipts").await;
     assert_eq!(left, 3, "both clocks must say that it is old");
     let metrics = program.get("/metrics").await.1;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::base::clock::SharedClock;
 use crate::base::config::Receipts;
@@ -19,6 +19,9 @@ use crate::store::service::{Service, ServiceError, Talk};
 
 /// Between two looks at tables that are not right.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long a look may take, its purge included; a server that hangs must not end them all.
+const LOOK_MAX: Duration = Duration::from_secs(300);
 
 /// Between two purges. Each process does its own; what one has removed the next doesn't find.
 const PURGE_EVERY: Duration = Duration::from_secs(600);
@@ -42,9 +45,12 @@ impl Keeper {
         let mut said = None;
         loop {
             let wanted = self.policies.borrow_and_update().plans().iter().any(|plan| plan.receipt);
-            let pause = if wanted { self.look(&mut said).await } else { Duration::MAX };
+            let pause = match wanted {
+                true => timeout(LOOK_MAX, Box::pin(self.look(&mut said))).await,
+                false => Ok(Duration::MAX),
+            };
             tokio::select! {
-                () = sleep(pause) => {}
+                () = sleep(pause.unwrap_or(LOOK_AGAIN)) => {}
                 changed = self.policies.changed() => if changed.is_err() { return },
             }
         }

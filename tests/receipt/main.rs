@@ -5,6 +5,7 @@
 mod support;
 
 mod account;
+mod background;
 mod cut;
 mod resolver;
 mod table;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use txguard::base::clock::{Clock, SystemClock};
 use txguard::base::config::Config;
@@ -30,18 +32,23 @@ use support::{Backend, soon};
 /// The service account of these tests; it has the printed rights and no others.
 const ACCOUNT: &str = "txguard_receipts";
 
-/// A server with the schema, and with an account that may do what the product asks for.
+/// A server with the schema, and with an account that may do what the product asks for; once for
+/// each server.
 async fn prepare(backend: &Backend) {
-    let create = format!("CREATE USER IF NOT EXISTS {ACCOUNT}@'%'");
-    let mut statements = vec![create];
+    static READY: [OnceCell<()>; 2] = [const { OnceCell::const_new() }; 2];
+    READY[usize::from(backend.is_tidb)].get_or_init(|| prepare_once(backend)).await;
+}
+
+async fn prepare_once(backend: &Backend) {
+    let mut statements = vec![format!("CREATE USER IF NOT EXISTS {ACCOUNT}@'%'")];
     for role in [Role::Service, Role::Installer] {
         statements.extend(schema::grants(role, ACCOUNT, "%"));
     }
     let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
     backend.run(&statements).await;
-    let mut talk =
-        soon("login", service(&backend.address).open(&backend.address)).await.expect("in");
-    soon("install", schema::install(&mut talk)).await.expect("installed");
+    let login = service(&backend.address);
+    let mut talk = soon("a login", login.open(&backend.address)).await.expect("a login");
+    soon("the installation", schema::install(&mut talk)).await.expect("installed");
 }
 
 fn config(address: &str, receipts: &str) -> Config {
@@ -57,12 +64,19 @@ fn service(address: &str) -> Service {
 
 /// A resolver that knows one address.
 fn resolver(address: &str, receipts: &str) -> Resolver {
+    parts(address, receipts).0
+}
+
+/// The same, with its counters and with what it does in the background.
+fn parts(address: &str, receipts: &str) -> (Resolver, Arc<Metrics>, Tasks) {
     let config = config(address, receipts);
     let clock = Arc::new(SystemClock);
     let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
     let pool = Arc::new(Pool::new(&config.backend, clock.clone(), metrics.clone(), 1, stop));
     let service = Service::new(&config.backend).expect("an account");
-    Resolver::new(service, pool, config.receipts, clock, metrics, Tasks::default())
+    let tasks = Tasks::default();
+    let (counters, later) = (metrics.clone(), tasks.clone());
+    (Resolver::new(service, pool, config.receipts, clock, counters, later), metrics, tasks)
 }
 
 /// A resolver as it comes, but one that waits no longer for a lock than it must.

@@ -94,8 +94,6 @@ async fn a_held_key_is_pending_until_its_holder_decides() {
             assert_eq!(asked(&quick(&backend), key, &backend).await, Fate::Pending);
             // As an autocommit statement it would take TiDB 82 seconds.
             assert!(asked_at.elapsed() < Duration::from_secs(20), "{:?}", asked_at.elapsed());
-            let later = quick(&backend);
-            later.resolve_later(key, &backend.address);
             run(&mut client, &[end]).await;
             assert_eq!(asked(&quick(&backend), key, &backend).await, fate, "{end}");
             assert_eq!(is_marked(&schema, mark).await, fate == Fate::Committed);
