@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::base::clock::{SharedClock, SystemClock};
-use crate::base::config::{Address, Config, Receipts};
+use crate::base::config::{Address, Config};
 use crate::base::metrics::{Metrics, Side};
 use crate::base::tasks::Tasks;
 use crate::base::types::TxnIds;
@@ -23,7 +23,7 @@ use crate::coordinator::resolver::Resolver;
 use crate::net::backend::Pool;
 use crate::net::listen::listen;
 use crate::net::tls::TlsError;
-use crate::session::{Deps, Queues, Recorder, Registry};
+use crate::session::{Deps, Queues, Receipts, Recorder, Registry};
 use crate::sql::Classifier;
 use crate::store::service::Service;
 use crate::tso::LocalOracle;
@@ -62,7 +62,8 @@ pub struct App {
     http: Option<TcpListener>,
     readiness: Arc<Readiness>,
     in_force: InForce,
-    receipts: Receipts,
+    /// Looks after the tables of receipts.
+    keeper: Option<Keeper>,
     /// The file to follow, and what it said at the start.
     followed: Option<(PathBuf, Config)>,
     /// Clients.
@@ -113,11 +114,20 @@ impl App {
         let in_force = InForce::new(&settings, pool.clone(), journals.clone(), queues.clone());
         let background = Tasks::default();
         let service = Service::new(&config.backend);
-        let resolver = service.clone().map(|service| {
-            let clock = parts.clock.clone();
-            let (metrics, later) = (metrics.clone(), background.clone());
-            Resolver::new(service, pool.clone(), config.receipts, clock, metrics, later)
+        let keeper = service.clone().map(|service| {
+            let (clock, metrics, pool) = (parts.clock.clone(), metrics.clone(), pool.clone());
+            let (receipts, policies) = (config.receipts, in_force.policies.subscribe());
+            let resolver = Resolver::new(
+                service.clone(),
+                pool.clone(),
+                receipts,
+                clock.clone(),
+                metrics.clone(),
+                background.clone(),
+            );
+            Keeper { service, pool, receipts, policies, resolver, clock, metrics }
         });
+        let resolver = keeper.as_ref().map(|keeper| Arc::new(keeper.resolver.clone()));
         let deps = Arc::new(Deps {
             clock: parts.clock,
             ids: TxnIds::new(random()),
@@ -132,7 +142,7 @@ impl App {
             policies: in_force.policies.subscribe(),
             registry: Registry::default(),
             service,
-            resolver,
+            receipts: resolver.map(|resolver| Receipts::new(resolver)),
         });
         let acceptor = Acceptor {
             listener: mysql,
@@ -143,14 +153,13 @@ impl App {
         };
         let readiness = Arc::new(Readiness::new(pool));
         let followed = None;
-        let receipts = config.receipts;
         Ok(Self {
             acceptor,
             deps,
             http,
             readiness,
             in_force,
-            receipts,
+            keeper,
             followed,
             clients,
             background,
@@ -217,7 +226,7 @@ impl App {
             http,
             readiness,
             in_force,
-            receipts,
+            keeper,
             followed,
             clients,
             background,
@@ -240,11 +249,8 @@ impl App {
                 }
             });
         }
-        background.spawn(pool.clone().watch(background.token().clone()));
-        if let (Some(service), Some(resolver)) = (deps.service.clone(), deps.resolver.clone()) {
-            let (clock, metrics) = (deps.clock.clone(), deps.metrics.clone());
-            let policies = deps.policies.clone();
-            let keeper = Keeper { service, pool, receipts, policies, resolver, clock, metrics };
+        background.spawn(pool.watch(background.token().clone()));
+        if let Some(keeper) = keeper {
             let stop = background.token().clone();
             background.spawn(async move {
                 stop.run_until_cancelled(Box::pin(keeper.run())).await;

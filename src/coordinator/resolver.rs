@@ -188,6 +188,14 @@ impl Resolver {
         });
     }
 
+    /// The same for somebody who doesn't wait.
+    pub fn discard_later(&self, key: ReceiptKey, used: Option<&IdempotencyKey>, at: &str) {
+        let (resolver, used, at) = (self.clone(), used.cloned(), at.to_owned());
+        self.shared
+            .later
+            .spawn(async move { Box::pin(resolver.discard(key, used.as_ref(), &at)).await });
+    }
+
     /// The transaction that has used this idempotency key up, as committed now.
     ///
     /// Cancel safe: nothing is changed.

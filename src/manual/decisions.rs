@@ -195,3 +195,36 @@
 //!
 //! VARBINARY instead of text: a collation would take 'k' and 'k ' for one idempotency key, and a name
 //! that isn't valid in the client's character set would fail a COMMIT.
+//!
+//! # D-060 The right to write receipts is asked ahead of BEGIN (2026-11-22)
+//!
+//! By an INSERT of no row in the client's own session, once for each user, pipelined with his BEGIN,
+//! which resets what it disturbed. Rejected: letting the first receipt fail (with
+//! `tidb_constraint_check_in_place_pessimistic = OFF` an error of an INSERT can end the whole
+//! transaction); reading grants with the service account (host patterns and roles decide which
+//! account a login became).
+//!
+//! # D-061 Which COMMITs carry no receipt (2026-11-22)
+//!
+//! One of a transaction that has only read: whether it has happened makes no difference. One with AND
+//! CHAIN or RELEASE, a BEGIN inside a transaction, and what commits on its way (DDL): they are no
+//! COMMIT in a packet of its own. If their answer is lost, the outcome is `unknown`.
+//!
+//! # D-062 The resolver decides for the client, who is then closed or goes on (2026-11-22)
+//!
+//! After the end of the backend's stream the client gets its answer and is closed, since txguard can't
+//! log in again as the user. On a connection that lives (9001 …) it goes on: a transaction found not
+//! committed is replayed if it is guarded, as a new attempt with a key of its own, so nothing that was
+//! decided stands in its way.
+//!
+//! # D-063 What makes two transactions with one idempotency key the same (2026-11-22)
+//!
+//! A digest of their statements without the comments around them, which carry traces; of prepared
+//! ones the text, the NULLs and the values, without the types, which travel only with the first
+//! execution. It chooses between two errors (17015, 17016) and never between an error and OK.
+//!
+//! # D-064 A transaction with a key ends with it or not at all (2026-11-22)
+//!
+//! What would commit it without its key (DDL, BEGIN, COMMIT AND CHAIN, several statements in a packet)
+//! is refused with 17017, and so is a write outside of a transaction while a key waits for its BEGIN.
+//! The application has asked for once-only; to go on without would be a wrong answer.

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use crate::net::lane::Lane;
 use crate::policy::{Plan, TsoMode};
 use crate::sql;
+use crate::store::idempotency::IdempotencyKey;
+use crate::txn::digest::Digest;
 use crate::txn::effect::declines_retry;
 use crate::txn::fingerprint::Fingerprint;
 use crate::txn::guard::{Guard, Unguarded};
 use crate::txn::journal::Role;
 use crate::txn::replay::Attempts;
 
+use super::key::Claim;
 use super::request::{Request, Step};
 use super::{Conversation, Txn, What};
 
@@ -18,6 +21,10 @@ impl Conversation {
     /// BEGIN while no transaction is open.
     pub(super) fn begin(&mut self, request: Request, up: &mut Lane) -> Step {
         let plan = self.plan();
+        let key = match self.claim(request, &plan, up) {
+            Claim::Free(key) => key,
+            Claim::Stop(step) => return step,
+        };
         if plan.is_bare() {
             self.send(request, What::Other, 0, up);
             return Step::Next;
@@ -26,9 +33,10 @@ impl Conversation {
         if self.client_waits() {
             return Step::Wait;
         }
+        self.ask_for_right(&plan, up);
         let traceparent = self.text_of(request, up).and_then(sql::traceparent);
         let declines = self.text_of(request, up).is_some_and(declines_retry);
-        let txn = self.new_txn(plan, true, declines, traceparent);
+        let txn = Txn { key, ..self.new_txn(plan, true, declines, traceparent) };
         self.guard.begin();
         self.txn = Some(Box::new(txn));
         self.record(request, Role::Begin, true, up);
@@ -118,6 +126,9 @@ impl Conversation {
             ending: false,
             probed: None,
             start_ts: None,
+            receipt: self.wants_receipt(&plan),
+            said: Digest::default(),
+            key: None,
             plan,
         }
     }
@@ -129,8 +140,9 @@ impl Conversation {
         plan: Arc<Plan>,
         declines: bool,
         traceparent: Option<&str>,
+        key: Option<IdempotencyKey>,
     ) {
-        let mut txn = self.new_txn(plan, false, declines, traceparent);
+        let mut txn = Txn { key, ..self.new_txn(plan, false, declines, traceparent) };
         if self.status.in_trans() && txn.guarded {
             txn.guarded = false;
             txn.unguarded = Some(Unguarded::BeginNotSeen);

@@ -83,7 +83,14 @@ impl Conversation {
     pub(super) fn captured(&mut self, what: Injected) {
         let value = self.captured.take();
         match what {
-            Injected::Alias | Injected::Fence | Injected::Probe | Injected::Restore => {}
+            Injected::Alias
+            | Injected::Fence
+            | Injected::Flags
+            | Injected::Key
+            | Injected::Probe
+            | Injected::Receipt
+            | Injected::Restore
+            | Injected::Right => {}
             Injected::StartTs => {
                 if let Some(txn) = self.txn.as_mut() {
                     txn.start_ts = value.as_deref().and_then(decimal);

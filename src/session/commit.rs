@@ -14,17 +14,27 @@ use super::request::{Request, Step};
 use super::{Conversation, End, Injected, What};
 
 impl Conversation {
-    /// COMMIT inside a transaction.
-    pub(super) fn commit(&mut self, request: Request, up: &mut Lane) -> Step {
+    /// COMMIT inside a transaction; `plain` if it says nothing else.
+    pub(super) fn commit(&mut self, request: Request, plain: bool, up: &mut Lane) -> Step {
         // A statement of ours stands before this one; answers before it must be in.
         if self.wants_capture() && self.client_waits() {
             return Step::Wait;
+        }
+        let with_receipt = plain && request.whole && self.carries_receipt();
+        if with_receipt && !self.is_sure_of_flags(up) {
+            return Step::Wait;
+        }
+        if self.must_not_commit(with_receipt) {
+            return self.stop_commit(request, up);
         }
         self.record(request, Role::Commit, true, up);
         if let Some(txn) = self.txn.as_mut() {
             txn.committing = true;
         }
         self.capture_before(up);
+        if with_receipt {
+            return self.commit_with_receipt(request, up);
+        }
         let tag = self.tag_text(request, up);
         let request = Request { frame_len: request.frame_len + tag, ..request };
         self.send(request, What::Commit, tag, up);
@@ -70,6 +80,7 @@ impl Conversation {
     /// The transaction has ended; its record is published, or waits for its timestamps.
     pub(super) fn finish(&mut self, outcome: Outcome, up: &mut Lane) {
         let Some(txn) = self.txn.take() else { return };
+        self.count_receipt(txn.receipt, outcome);
         self.journal.clear();
         self.fingerprint = None;
         self.flush_closes(up);

@@ -4,7 +4,8 @@
 //! packets within follow that count on some servers and clients (TiDB, libmysqlclient) and mean
 //! nothing on others; a plain leg closes the connection at the first wrong one. So they are
 //! written anew here: a command keeps its own, everything behind it is one more than the packet
-//! before it, from whichever side that came.
+//! before it, from whichever side that came. The same is done with the answer to a COMMIT that
+//! follows a receipt.
 
 use crate::wire::frame::HEADER_LEN;
 
@@ -13,6 +14,8 @@ use crate::wire::frame::HEADER_LEN;
 pub(super) struct Count {
     /// False between two plain legs: nothing is written.
     on: bool,
+    /// The reply under way stands behind one of ours in one chain, and the client must not see that.
+    behind: bool,
     /// Of the client's last frame.
     asked: u8,
     /// Of the backend's last frame in the reply under way.
@@ -21,7 +24,7 @@ pub(super) struct Count {
 
 impl Count {
     pub(super) fn new(on: bool) -> Self {
-        Self { on, asked: 0, answered: 0 }
+        Self { on, behind: false, asked: 0, answered: 0 }
     }
 
     /// A frame of the client begins a command.
@@ -44,9 +47,10 @@ impl Count {
         self.write(frame, self.asked);
     }
 
-    /// A reply begins.
+    /// A reply begins; `behind` a part of the same chain that the client doesn't see.
     #[inline]
-    pub(super) fn reply(&mut self) {
+    pub(super) fn reply(&mut self, behind: bool) {
+        self.behind = behind;
         self.answered = self.asked;
     }
 
@@ -59,7 +63,7 @@ impl Count {
 
     #[inline]
     fn write(&self, frame: &mut [u8], seq: u8) {
-        if self.on
+        if (self.on || self.behind)
             && let Some(byte) = frame.get_mut(HEADER_LEN - 1)
         {
             *byte = seq;

@@ -40,6 +40,7 @@ use crate::wire::status::Status;
 
 use super::count::Count;
 use super::limit::Limit;
+use super::local::Calls;
 use super::password::Passwords;
 use super::prepared::Statements;
 use super::registry::{Peer, dies_of_kill};
@@ -86,6 +87,17 @@ pub fn own_error(own: Own, seq: u8) -> Vec<u8> {
     frame
 }
 
+/// An OK of our own in the state of the session.
+pub(super) fn own_ok(status: Status, seq: u8) -> Vec<u8> {
+    let status = Status(status.0 & Status::LASTING);
+    let mut payload = Vec::new();
+    OkPacket { affected_rows: 0, last_insert_id: 0, status, warnings: 0, info: &[] }
+        .write(&mut payload);
+    let mut frame = Vec::with_capacity(payload.len() + HEADER_LEN);
+    write_packet(&mut frame, seq, &payload);
+    frame
+}
+
 /// What a login has brought.
 struct Done {
     hello: Hello,
@@ -116,16 +128,19 @@ where
         is_fragile: hello.is_fragile,
         end: CancellationToken::new(),
     };
+    let capabilities = Capabilities(hello.capabilities.0 & who.capabilities.0);
     Conversation {
         registered: deps.registry.enter(hello.connection_id, peer),
         user_policies,
         policies,
         user: who.user,
         schema: who.schema,
-        capabilities: Capabilities(hello.capabilities.0 & who.capabilities.0),
+        capabilities,
         connection_id: hello.connection_id,
         is_tidb: hello.is_tidb,
         status,
+        flags_stale: false,
+        multi_statements: capabilities.has(Capabilities::MULTI_STATEMENTS),
         lexing: Lexing {
             no_backslash_escapes: status.has(Status::NO_BACKSLASH_ESCAPES),
             ..Lexing::default()
@@ -148,6 +163,10 @@ where
         guard: Guard::default(),
         journal,
         closes: Vec::new(),
+        commit_alone: Vec::new(),
+        calls: Calls::default(),
+        next_key: None,
+        claimed: None,
         fingerprint: None,
         captured: None,
         found_rows: Some(0),

@@ -22,12 +22,10 @@ use crate::store::service::ServiceError;
 use crate::txn::guard::Unguarded;
 use crate::wire::frame::{Header, write_packet};
 use crate::wire::packet::err::Err as ErrPacket;
-use crate::wire::packet::ok::Ok as OkPacket;
-use crate::wire::status::Status;
 
 use super::registry::{Found, Peer};
 use super::request::{Request, Step};
-use super::{Conversation, Event, Session, own_error};
+use super::{Conversation, Event, Session, own_error, own_ok};
 
 /// What is done in place of relaying a KILL.
 #[derive(Debug)]
@@ -108,7 +106,7 @@ impl Conversation {
                     let at = &*victim.backend;
                     tracing::info!(conn = self.connection_id, at, "KILL: closed");
                     victim.end.cancel();
-                    self.done(seq)
+                    own_ok(self.status, seq)
                 }
                 Err(own) => own_error(own, seq),
             },
@@ -139,7 +137,7 @@ impl Conversation {
         match service.run(at, &kill.statement(victim.is_tidb)).await {
             Ok(()) => {
                 tracing::info!(conn, at, "KILL: sent to the victim's backend");
-                self.done(seq)
+                own_ok(self.status, seq)
             }
             Err(ServiceError::Server(said)) => {
                 error(seq, said.code, said.state.as_bytes(), said.message.as_bytes())
@@ -149,15 +147,6 @@ impl Conversation {
                 own_error(Own::KillNotSent, seq)
             }
         }
-    }
-
-    /// An OK in the state of the session.
-    fn done(&self, seq: u8) -> Vec<u8> {
-        let status = Status(self.status.0 & Status::LASTING);
-        let mut payload = Vec::new();
-        OkPacket { affected_rows: 0, last_insert_id: 0, status, warnings: 0, info: &[] }
-            .write(&mut payload);
-        frame(seq, &payload)
     }
 }
 

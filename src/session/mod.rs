@@ -20,9 +20,12 @@
 //! | `begin`, `commit` | a transaction starts; a transaction ends |
 //! | `reply` | frames of the backend: whose, what do they say |
 //! | `capture` | exact timestamps around COMMIT |
+//! | `receipt` | the receipt with COMMIT, and what is done when its answer is lost |
 //! | `registry`, `kill` | live connections; KILL of one on another backend |
 //! | `inject` | statements of our own, and the tag |
+//! | `key` | idempotency keys |
 //! | `limit` | silence, and the length of statements |
+//! | `local` | what txguard answers itself: `CALL txguard.<verb>` |
 //! | `password` | which passwords may cross which leg |
 //! | `count` | sequence ids, where a leg is compressed |
 //! | `replay`, `queue` | the transaction again; waiting for one's turn |
@@ -34,12 +37,15 @@ mod commit;
 mod count;
 mod handshake;
 mod inject;
+mod key;
 mod kill;
 mod limit;
+mod local;
 mod password;
 mod prepared;
 mod query;
 mod queue;
+mod receipt;
 mod record;
 mod registry;
 mod replay;
@@ -59,15 +65,16 @@ use crate::base::clock::SharedClock;
 use crate::base::error::Own;
 use crate::base::metrics::Metrics;
 use crate::base::types::{Tso, TxnId, TxnIds};
-use crate::coordinator::resolver::Resolver;
 use crate::net::lane::Lane;
 use crate::net::legs::Legs;
 use crate::net::relay::{Flow, Link, Stop, Tap};
 use crate::net::stream::Stream;
 use crate::policy::{Plan, Snapshot, UserPolicies};
 use crate::sql::{Classifier, Lexing};
+use crate::store::idempotency::IdempotencyKey;
 use crate::store::service::Service;
 use crate::tso::LocalOracle;
+use crate::txn::digest::Digest;
 use crate::txn::effect::Reads;
 use crate::txn::fingerprint::Fingerprint;
 use crate::txn::guard::{Guard, Unguarded};
@@ -75,6 +82,7 @@ use crate::txn::journal::{Budget, Journal};
 use crate::txn::record::{Outcome, Record};
 use crate::txn::replay::{Attempts, ReplayOutcome, Rule};
 use crate::wire::capability::Capabilities;
+use crate::wire::command::{Command, Reply};
 use crate::wire::expect::Expectations;
 use crate::wire::packet::prepare_ok::PrepareOk;
 use crate::wire::response::Response;
@@ -82,12 +90,17 @@ use crate::wire::status::Status;
 
 use self::count::Count;
 pub use self::handshake::own_error;
+use self::handshake::own_ok;
+pub use self::key::LookUp;
 use self::kill::Errand;
 use self::limit::{Limit, until};
+use self::local::Calls;
 use self::password::Passwords;
 use self::prepared::{Prepared, Statements};
 use self::queue::Place;
 pub use self::queue::Queues;
+pub use self::receipt::{Deciding, Fates, Receipts};
+use self::receipt::{Doubt, OfTxn};
 pub use self::record::Recorder;
 use self::registry::Registered;
 pub use self::registry::Registry;
@@ -122,8 +135,8 @@ pub struct Deps {
     pub registry: Registry,
     /// txguard's own account, if it has one.
     pub service: Option<Service>,
-    /// Decides what became of unanswered COMMITs, if txguard has an account.
-    pub resolver: Option<Resolver>,
+    /// Receipts, where the configuration has what they need.
+    pub receipts: Option<Receipts>,
 }
 
 /// A connection to a backend on which nothing has been said.
@@ -172,12 +185,18 @@ pub enum End {
 /// What the session has to do outside of the relay.
 #[derive(Debug)]
 enum Event {
+    /// A key that a BEGIN comes with is looked up.
+    Claim(IdempotencyKey),
     /// A conflict that the policy wants replayed; its error has not been shown to the client.
     Conflict(Box<Conflict>),
+    /// A COMMIT that has not happened, or may have; its error has not been shown to the client.
+    Doubt(Box<Doubt>),
     /// The shutdown has waited for this session to become idle.
     Drained,
     /// The client gets this error, with this sequence id, and is closed.
     Refused { own: Own, seq: u8 },
+    /// An answer of our own, to a request that the backend doesn't hear.
+    Say(Vec<u8>),
     /// A KILL that the own backend can't carry out; the answer has this sequence id.
     Kill { errand: Errand, seq: u8 },
 }
@@ -208,6 +227,17 @@ enum Ask {
     Proxy(Injected),
 }
 
+impl Ask {
+    /// How the reply is shaped. A receipt's is the first result of a chain, of which the rest
+    /// answers the client's COMMIT.
+    fn reply(&self, command: Command) -> Reply {
+        match self {
+            Self::Proxy(Injected::Receipt | Injected::Key) => Reply::Single,
+            _ => command.reply(),
+        }
+    }
+}
+
 /// A statement of our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Injected {
@@ -215,10 +245,18 @@ enum Injected {
     Alias,
     /// COM_PING behind long data that TiDB may complain of.
     Fence,
+    /// COM_PING ahead of COMMIT: is the transaction still open behind an error?
+    Flags,
     /// Gives the diagnostics functions the values back that they had behind COMMIT.
     Restore,
     /// COM_PING behind an error at a commit point: is the transaction still open?
     Probe,
+    /// The idempotency key, between the receipt and COMMIT in the same packet.
+    Key,
+    /// The receipt, in one packet with COMMIT, whose answer comes behind it.
+    Receipt,
+    /// May the user write receipts?
+    Right,
     /// `SELECT @@tidb_current_ts`, before COMMIT.
     StartTs,
     /// `SELECT @@tidb_last_txn_info`, behind COMMIT.
@@ -234,6 +272,8 @@ enum What {
     ChangeUser { user: Box<str>, schema: Option<Box<str>>, plain: bool },
     /// COMMIT.
     Commit,
+    /// COM_SET_OPTION: several statements in one packet are taken, or not.
+    MultiStatements(bool),
     /// Something that can't be part of a transaction's record.
     Other,
     /// COM_STMT_PREPARE.
@@ -281,6 +321,10 @@ struct Txn {
     /// The error at a commit point that doesn't prove an end; the answer to a probe tells.
     probed: Option<Outcome>,
     start_ts: Option<Tso>,
+    receipt: OfTxn,
+    key: Option<IdempotencyKey>,
+    /// Of its statements; only where a receipt is wanted.
+    said: Digest,
 }
 
 /// The state of one client's conversation with its backend.
@@ -295,6 +339,10 @@ struct Conversation {
     registered: Registered,
     is_tidb: bool,
     status: Status,
+    /// An error came behind them, which carries none.
+    flags_stale: bool,
+    /// Several statements in one packet are taken.
+    multi_statements: bool,
     lexing: Lexing,
     /// The character set shows every quote and backslash to a lexer.
     charset_plain: bool,
@@ -325,6 +373,14 @@ struct Conversation {
     journal: Journal,
     /// Prepared statements that the client closed and a replay may still need.
     closes: Vec<u32>,
+    /// The COMMIT that stands behind a receipt under way.
+    commit_alone: Vec<u8>,
+    /// Prepared calls of txguard's own procedures.
+    calls: Calls,
+    /// The key of the transaction that begins next.
+    next_key: Option<IdempotencyKey>,
+    /// A key that nobody has used up, looked up for the BEGIN that waits.
+    claimed: Option<IdempotencyKey>,
     /// Of the answer under way, if it is recorded.
     fingerprint: Option<Fingerprint>,
     /// A value that an injected SELECT is bringing.
@@ -425,10 +481,19 @@ where
                     self.last_words().await;
                     return End::ClientGone;
                 }
-                Stop::BackendGone => return End::BackendGone,
+                Stop::BackendGone => return self.last_answer().await,
                 Stop::Tap => match self.talk.event.take() {
                     Some(Event::Conflict(conflict)) => {
                         if let Err(end) = self.replay(*conflict).await {
+                            let _ = self.link.flush_down().await;
+                            return end;
+                        }
+                        self.talk.limit.heard(self.talk.deps.clock.now());
+                    }
+                    Some(Event::Claim(key)) => self.claim(key).await,
+                    Some(Event::Say(answer)) => self.link.down.push(&answer),
+                    Some(Event::Doubt(doubt)) => {
+                        if let Err(end) = self.settle(*doubt).await {
                             let _ = self.link.flush_down().await;
                             return end;
                         }

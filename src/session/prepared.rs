@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use crate::net::lane::Lane;
 use crate::sql::{self, Class, Kill, SetKind, Verb};
+use crate::txn::digest::Digest;
 use crate::txn::effect::may_commit;
 use crate::txn::guard::{Execution, Unguarded};
 use crate::txn::journal::Role;
 use crate::wire::command::Command;
 use crate::wire::frame::{HEADER_LEN, Header};
-use crate::wire::packet::execute::{Execute, long_data};
+use crate::wire::packet::execute::{Execute, long_data, statement_id};
 use crate::wire::packet::prepare_ok::PrepareOk;
 
-use super::query::{KILL, schema_name};
+use super::key::Claim;
+use super::query::{KILL, is_plain, schema_name};
 use super::request::{Request, Step};
 use super::{Conversation, What};
 
@@ -24,6 +26,8 @@ use super::{Conversation, What};
 pub(super) struct Prepared {
     class: Arc<Class>,
     verb: Verb,
+    /// Of its text.
+    said: Digest,
     /// Its charset word could not be kept: a SET of the character set.
     changes_charset: bool,
     schema: Option<Box<str>>,
@@ -58,6 +62,10 @@ impl Conversation {
     pub(super) fn prepare(&mut self, request: Request, up: &mut Lane) -> Step {
         let text = &request.payload(up)[1..];
         let scan = sql::scan(text, self.lexing);
+        if let Some(step) = self.prepare_call(request, &scan, up) {
+            return step;
+        }
+        let text = &request.payload(up)[1..];
         let class = match request.whole {
             true => self.deps.classifier.classify(text, &scan, self.lexing, &mut self.scratch),
             // Only its beginning is here, and that says nothing of the rest.
@@ -66,6 +74,7 @@ impl Conversation {
         let changes_charset = matches!(scan.verb, Verb::Set(SetKind { charset: Some(_), .. }));
         let prepared = Prepared {
             class,
+            said: Digest::of(text),
             verb: if scan.multi || !request.whole { Verb::Other } else { scan.verb },
             changes_charset,
             schema: (scan.verb == Verb::Use).then(|| schema_name(&text[scan.body..])),
@@ -92,6 +101,9 @@ impl Conversation {
     }
 
     pub(super) fn execute(&mut self, request: Request, up: &mut Lane) -> Step {
+        if let Some(step) = self.about_call(request, up) {
+            return step;
+        }
         let id = Self::statement_of(request, up);
         let Some((id, prepared)) =
             id.and_then(|id| self.statements.by_id.get(&id).map(|prepared| (id, prepared.clone())))
@@ -101,6 +113,10 @@ impl Conversation {
         let kill = prepared.kill.filter(|_| request.whole);
         if let Some(errand) = kill.and_then(|kill| self.errand(kill)) {
             return self.divert(request, errand, KILL, up);
+        }
+        let commits = may_commit(prepared.verb) || prepared.verb == Verb::Other;
+        if let Some(step) = self.guard_key_prepared(request, prepared.verb, commits, up) {
+            return step;
         }
         if self.closes.contains(&id) {
             // The client closed it, and the server would say so.
@@ -113,7 +129,7 @@ impl Conversation {
         match (verb, self.txn.is_some()) {
             (Verb::Begin(_), false) => self.begin(request, up),
             (Verb::Begin(_), true) => self.begin_inside(request, up),
-            (Verb::Commit(_), true) => self.commit(request, up),
+            (Verb::Commit(_), true) => self.commit(request, is_plain(verb), up),
             (Verb::Rollback(_), true) => self.rollback(request, up),
             (_, false) => self.execute_outside(request, &prepared, up),
             (_, true) => {
@@ -127,7 +143,8 @@ impl Conversation {
     fn execute_outside(&mut self, request: Request, prepared: &Prepared, up: &mut Lane) -> Step {
         let plan = self.plan();
         let ends = matches!(prepared.verb, Verb::Commit(_) | Verb::Rollback(_));
-        if self.status.autocommit() || plan.is_bare() || ends {
+        let bare = plan.is_bare() && self.next_key.is_none();
+        if self.status.autocommit() || bare || ends {
             let what = self.note_prepared_effects(prepared);
             self.send(request, what, 0, up);
             return Step::Next;
@@ -135,7 +152,12 @@ impl Conversation {
         if !self.expected.is_empty() {
             return Step::Wait;
         }
-        self.begin_with(plan, false, None);
+        let key = match self.claim(request, &plan, up) {
+            Claim::Free(key) => key,
+            Claim::Stop(step) => return step,
+        };
+        self.ask_for_right(&plan, up);
+        self.begin_with(plan, false, None, key);
         let id = Self::statement_of(request, up).unwrap_or_default();
         let role = self.admit_execution(request, id, prepared, up);
         let what = self.note_prepared_effects(prepared);
@@ -193,6 +215,16 @@ impl Conversation {
         Ok(role)
     }
 
+    /// The digest of a prepared statement's execution joins that of its transaction.
+    pub(super) fn note_executed(&mut self, digest: &mut Digest, payload: &[u8]) {
+        let known = statement_id(payload).ok().and_then(|id| self.statements.by_id.get(&id));
+        let noted = known.map(|known| digest.execution(known.said, payload, known.params));
+        // Not known, or too short: what was sent counts as it is.
+        if !matches!(noted, Some(Ok(()))) {
+            digest.fold(payload);
+        }
+    }
+
     fn note_prepared_effects(&mut self, prepared: &Prepared) -> What {
         if let Verb::Set(kind) = prepared.verb {
             // The words of the text are gone; the careful answer to each of them is the same.
@@ -217,6 +249,9 @@ impl Conversation {
 
     /// COM_STMT_CLOSE has no answer, so it can be kept back without anyone noticing.
     pub(super) fn close(&mut self, request: Request, up: &mut Lane) -> Step {
+        if let Some(step) = self.about_call(request, up) {
+            return step;
+        }
         let id = Self::statement_of(request, up);
         let holds = self.is_guarded()
             && request.whole
@@ -254,6 +289,7 @@ impl Conversation {
             return Step::Wait;
         }
         self.unguard(Unguarded::LongData, up);
+        self.note_said(request, up);
         self.up.fence = !self.takes_long_data(request, up) && self.is_tidb;
         self.send(request, What::Other, 0, up);
         Step::Next
@@ -267,6 +303,9 @@ impl Conversation {
     }
 
     pub(super) fn reset_statement(&mut self, request: Request, up: &mut Lane) -> Step {
+        if let Some(step) = self.about_call(request, up) {
+            return step;
+        }
         if let Some(prepared) =
             Self::statement_of(request, up).and_then(|id| self.statements.by_id.get_mut(&id))
         {

@@ -2,12 +2,13 @@
 
 use crate::net::lane::Lane;
 use crate::policy::Tag;
-use crate::sql::{self, Reason, Scan, Verb};
+use crate::sql::{self, Completion, Reason, Scan, Verb};
 use crate::txn::effect::{Effects, Turn, declines_retry};
 use crate::txn::fingerprint::Fingerprint;
 use crate::txn::guard::Unguarded;
 use crate::txn::journal::Role;
 
+use super::key::Claim;
 use super::request::{Request, Step};
 use super::{Conversation, What};
 
@@ -24,13 +25,19 @@ impl Conversation {
                 return self.divert(request, errand, KILL, up);
             }
         }
+        if let Some(step) = self.call(request, &scan, up) {
+            return step;
+        }
+        if let Some(step) = self.guard_key(request, &scan, up) {
+            return step;
+        }
         if self.txn.is_none() {
             return self.query_outside(request, scan, up);
         }
         self.note_trace(request, up);
         let role = match Turn::of(&scan, request.whole, true) {
             Turn::Begin => return self.begin_inside(request, up),
-            Turn::Commit => return self.commit(request, up),
+            Turn::Commit => return self.commit(request, is_plain(scan.verb), up),
             Turn::Rollback => return self.rollback(request, up),
             Turn::Empty => None,
             Turn::Statement => self.admit_text(request, &scan, up),
@@ -65,7 +72,8 @@ impl Conversation {
     /// With autocommit off any statement may open a transaction; the flags of its answer tell.
     fn begin_implicit(&mut self, request: Request, scan: Scan, up: &mut Lane) -> Step {
         let plan = self.plan();
-        if plan.is_bare() || matches!(scan.verb, Verb::Commit(_) | Verb::Rollback(_)) {
+        let bare = plan.is_bare() && self.next_key.is_none();
+        if bare || matches!(scan.verb, Verb::Commit(_) | Verb::Rollback(_)) {
             let what = self.note_effects(request, &scan, up);
             self.send(request, what, 0, up);
             return Step::Next;
@@ -73,9 +81,14 @@ impl Conversation {
         if !self.expected.is_empty() {
             return Step::Wait;
         }
+        let key = match self.claim(request, &plan, up) {
+            Claim::Free(key) => key,
+            Claim::Stop(step) => return step,
+        };
+        self.ask_for_right(&plan, up);
         let text = &request.payload(up)[1..];
         let traceparent = sql::traceparent(text).map(str::to_owned);
-        self.begin_with(plan, declines_retry(text), traceparent.as_deref());
+        self.begin_with(plan, declines_retry(text), traceparent.as_deref(), key);
         let role = self.admit_text(request, &scan, up);
         let what = self.note_effects(request, &scan, up);
         self.statement(request, role, true, what, up)
@@ -93,6 +106,7 @@ impl Conversation {
         if let Some(txn) = self.txn.as_mut() {
             txn.statements += 1;
         }
+        self.note_said(request, up);
         if let Some((role, ordered)) = role {
             self.record(request, role, ordered, up);
         }
@@ -184,6 +198,11 @@ impl Conversation {
         super::inject::tag(txn, &mut self.scratch);
         super::inject::splice(up, request.frame_len, &self.scratch)
     }
+}
+
+/// COMMIT and nothing else.
+pub(super) fn is_plain(verb: Verb) -> bool {
+    matches!(verb, Verb::Commit(Completion { chain: false, release: false }))
 }
 
 /// The name behind USE, without its quotes.

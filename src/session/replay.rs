@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::base::error::{CommitError, StatementError, code};
+use crate::base::error::{StatementError, code};
 use crate::net::lane::Lane;
 use crate::policy::{Retry, Tag};
 use crate::txn::contention::{Ended, HotKey};
@@ -172,7 +172,7 @@ where
     }
 
     /// Ends whatever the backend holds open. False if that left something behind.
-    async fn roll_back(&mut self) -> Result<bool, End> {
+    pub(super) async fn roll_back(&mut self) -> Result<bool, End> {
         let replied = self.exchange(&query("ROLLBACK"), true).await?;
         let clean = replied.answer.status.is_some_and(|status| {
             !status.in_trans() && status.autocommit() == self.talk.status.autocommit()
@@ -359,7 +359,7 @@ impl Conversation {
     }
 
     /// Puts a request of the journal into the lane, with the tag of the current attempt.
-    fn send_again(&mut self, request: &[u8], tagged: bool, up: &mut Lane) -> usize {
+    pub(super) fn send_again(&mut self, request: &[u8], tagged: bool, up: &mut Lane) -> usize {
         self.scratch.clear();
         if let Some(txn) = self.txn.as_deref()
             && tagged
@@ -398,6 +398,9 @@ impl Conversation {
         if commits {
             self.capture_before(up);
         }
+        if commits && self.has_receipt() {
+            return self.send_with_receipt(&request, what, sent, up);
+        }
         // A BEGIN that commits the transaction before it carries no tag of that one.
         let tagged = !matches!(what, What::Begin { next: Some(_) });
         let tag = self.send_again(&request, tagged, up);
@@ -415,10 +418,6 @@ impl Conversation {
         self.replay_over(outcome, code);
         self.status.0 &= !crate::wire::status::Status::IN_TRANS;
         down.push(&frame);
-        debug_assert!(matches!(
-            (CommitError::classify(code), StatementError::classify(code)),
-            (CommitError::Conflict, _) | (_, StatementError::Conflict)
-        ));
         code
     }
 }

@@ -57,11 +57,13 @@ impl Conversation {
                     }
                 }
             }
+            let reply = front.context.reply(command);
             let capabilities = self.capabilities;
+            let behind = self.is_behind_receipt();
             let count = &mut self.count;
             let response = self.response.get_or_insert_with(|| {
-                count.reply();
-                Response::new(command.reply(), capabilities)
+                count.reply(behind);
+                Response::new(reply, capabilities)
             });
             let looked = match self.walk.look(down.pending(), response) {
                 Ok((Look::More, _)) => return Flow::Relay,
@@ -74,9 +76,12 @@ impl Conversation {
             if looked.0.begins_frame() {
                 self.count.answer(down.pending_mut());
             }
-            match ours {
-                true => self.swallow(looked, down, up),
-                false => self.take(looked, down, up),
+            match (ours, looked) {
+                (true, (Look::Packet { frame_len, .. }, seen)) if self.refuses_receipt(seen) => {
+                    self.receipt_refused(frame_len, seen, down, up);
+                }
+                (true, looked) => self.swallow(looked, down, up),
+                (false, looked) => self.take(looked, down, up),
             }
         }
     }
@@ -115,8 +120,12 @@ impl Conversation {
             self.response = None;
             if let Some(Expected { context: Ask::Proxy(what), .. }) = self.expected.pop() {
                 self.captured(what);
-                if let (Injected::Probe, Some(status)) = (what, seen.status) {
-                    self.probed(status, up);
+                match (what, seen.status) {
+                    (Injected::Probe, Some(status)) => self.probed(status, up),
+                    (Injected::Flags, Some(status)) => self.note_flags(status),
+                    (Injected::Receipt, status) => self.receipt_taken(status),
+                    (Injected::Right, _) => self.told_right(seen.error),
+                    _ => {}
                 }
             }
             self.drain_if_idle();
@@ -184,7 +193,7 @@ impl Conversation {
         }
         down.release(frame_len);
         if let Some(status) = seen.status {
-            self.status = status;
+            self.note_flags(status);
             self.lexing.no_backslash_escapes = status.has(Status::NO_BACKSLASH_ESCAPES);
         }
         if seen.prepared.is_some() {
@@ -267,6 +276,7 @@ impl Conversation {
                 self.charset_plain = *plain;
                 self.login_plain = *plain;
             }
+            What::MultiStatements(on) => self.multi_statements = *on,
             What::Begin { .. } | What::Commit | What::Other | What::Rollback | What::Statement => {}
         }
     }
@@ -274,6 +284,8 @@ impl Conversation {
     /// The session is as after login.
     fn session_reset(&mut self) {
         self.statements.clear();
+        self.calls.clear();
+        self.next_key = None;
         self.closes.clear();
         self.found_rows = Some(0);
         self.one_shot = false;
@@ -282,7 +294,7 @@ impl Conversation {
         self.lexing.ansi_quotes = false;
     }
 
-    fn take_error(
+    pub(super) fn take_error(
         &mut self,
         code: u16,
         frame_len: usize,
@@ -293,7 +305,8 @@ impl Conversation {
         self.response = None;
         self.prepared_ok = None;
         let Some(expected) = self.expected.pop() else { return };
-        let Ask::Client { what, sent, tag } = expected.context else { return };
+        let Ask::Client { mut what, sent, tag } = expected.context else { return };
+        self.flags_stale = true;
         let ends = match self.txn.as_ref() {
             // With autocommit off the first statement may meet a conflict before any answer has
             // said that a transaction is open.
@@ -302,6 +315,10 @@ impl Conversation {
             _ => None,
         };
         let frame_len = self.correct_column(code, tag, frame_len, down);
+        if self.doubts(code, ends, &mut what, sent, &down.pending()[..frame_len]) {
+            down.discard(frame_len);
+            return;
+        }
         // Only what is in the journal can be sent again.
         let recorded = self.fingerprint.is_some() || self.observes();
         let replayable = self.is_guarded() && recorded && !seen.partial;
@@ -370,9 +387,14 @@ impl Conversation {
         }
     }
 
+    fn note_flags(&mut self, status: Status) {
+        self.status = status;
+        self.flags_stale = false;
+    }
+
     /// The answer to a probe behind an error at a commit point.
     fn probed(&mut self, status: Status, up: &mut Lane) {
-        self.status = status;
+        self.note_flags(status);
         let Some(txn) = self.txn.as_mut() else { return };
         let Some(outcome) = txn.probed.take() else { return };
         txn.committing = false;
@@ -408,7 +430,7 @@ impl Conversation {
         frame.len()
     }
 
-    fn measure(&mut self, command: Command, what: &What, sent: tokio::time::Instant) {
+    pub(super) fn measure(&mut self, command: Command, what: &What, sent: tokio::time::Instant) {
         let now = self.deps.clock.now();
         self.limit.heard(now);
         if !matches!(command, Command::QUERY | Command::STMT_EXECUTE) {

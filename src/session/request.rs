@@ -210,7 +210,8 @@ impl Conversation {
     fn must_wait(&self) -> bool {
         let strict = |txn: &super::Txn| {
             let acts = txn.guarded && !txn.plan.observe_only;
-            acts || self.is_surrounded() || !txn.open || txn.ending || txn.probed.is_some()
+            let decides = txn.ending || txn.probed.is_some() || self.receipt_under_way().is_some();
+            acts || self.is_surrounded() || !txn.open || decides
         };
         let behind = self.expected.back().is_some_and(|last| stands_alone(last.command));
         behind || self.txn.as_ref().is_some_and(|txn| strict(txn))
@@ -223,6 +224,10 @@ impl Conversation {
             Command::PING | Command::STATISTICS | Command::QUIT => What::Other,
             Command::INIT_DB => What::Use(String::from_utf8_lossy(&payload[1..]).into()),
             Command::RESET_CONNECTION => What::Reset,
+            Command::SET_OPTION => match *payload {
+                [_, on @ (0 | 1), 0] => What::MultiStatements(on == 0),
+                _ => What::Other,
+            },
             Command::CHANGE_USER => match change_user(payload, self.capabilities) {
                 Ok(ChangeUser { user, schema, collation, plugin }) => {
                     if let Err(own) = self.passwords.begin(plugin) {

@@ -19,6 +19,7 @@
 //! from a syntax tree. This room names no socket, file, clock or task.
 
 mod analyse;
+mod call;
 mod function;
 mod kill;
 mod lex;
@@ -30,13 +31,14 @@ pub mod shape;
 pub mod split;
 pub mod tag;
 
+pub use call::{Argument, Call, call};
 pub use classify::{Class, Classifier, Kind, Reason, TableName};
 pub use kill::{Kill, kill};
 pub use lex::Lexing;
 pub use scan::{Scan, scan};
 pub use shape::shape;
 pub use split::{Piece, Splitter};
-pub use tag::{TagValues, comment_value, correct_column, traceparent, write_tag};
+pub use tag::{TagValues, comment_value, correct_column, traceparent, without_comments, write_tag};
 pub use verb::{
     BeginKind, BeginMode, CharsetWord, Completion, DdlKind, SetKind, Switch, Verb,
     is_plain_charset, is_plain_collation,

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 
 use super::lex::{self, Kind};
+use super::scan::Scan;
 use crate::base::types::{Tso, TxnId};
 
 /// Length of a W3C `traceparent` of version 00.
@@ -135,6 +136,15 @@ pub fn comment_value<'a>(text: &'a [u8], key: &str) -> Option<Cow<'a, str>> {
     }
 }
 
+/// A statement without the comments in front of it and behind it, to tell whether two are the
+/// same.
+#[must_use]
+pub fn without_comments<'a>(text: &'a [u8], scan: &Scan) -> &'a [u8] {
+    let body = text.get(scan.body..).unwrap_or_default();
+    let end = trailing_comment_at(body).map_or(body.len(), |(start, _)| start);
+    body[..end].trim_ascii_end()
+}
+
 /// Takes a tag's length out of the column in TiDB's syntax error 1064 (`… line 1 column 28 near
 /// "…"`), if the error is on the first line, the only one that a tag moves.
 pub fn correct_column(message: &mut Vec<u8>, shift: usize) {
@@ -178,12 +188,17 @@ fn leading_comments(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The inside of the block comment at the end. What looks like one within a string is taken for
 /// one too: fit for tracing, not for decisions.
 fn trailing_comment(text: &[u8]) -> Option<&[u8]> {
+    trailing_comment_at(text).map(|(start, end)| &text[start + 2..end])
+}
+
+/// Where it begins, and where its inside ends.
+fn trailing_comment_at(text: &[u8]) -> Option<(usize, usize)> {
     let blank = |byte: &u8| lex::is_space(*byte) || *byte == b';';
     let length = text.len() - text.iter().rev().take_while(|byte| blank(byte)).count();
     let before = text[..length].strip_suffix(b"*/")?;
     let start = before.windows(2).rposition(|window| window == b"/*")?;
     let plain = lex::comment(text, start).is_some_and(|comment| comment.kind == Kind::Comment);
-    plain.then(|| &before[start + 2..])
+    plain.then_some((start, before.len()))
 }
 
 /// The raw value of `key` in the inside of a comment.

@@ -33,6 +33,10 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::new("created", "timestamp"),
 ];
 
+/// Writes nothing, and is refused to whoever may not write receipts.
+pub const PROBE: &str = "INSERT INTO txguard.receipts (shard, txn, attempt, outcome, user, \
+    start_ts, fingerprint) SELECT 0, X'00', 0, 1, X'', NULL, X'00' FROM DUAL WHERE FALSE";
+
 /// One attempt of a transaction. A replay is a new attempt, so what a resolver wrote for the last
 /// one is not in its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,8 +54,8 @@ pub struct Receipt<'a> {
     pub key: ReceiptKey,
     /// Who logged in; for people.
     pub user: &'a str,
-    /// The database's own timestamp, where it is known.
-    pub start_ts: Option<Tso>,
+    /// The server is TiDB and notes its own start_ts.
+    pub on_tidb: bool,
     /// Of the transaction's statements; for people.
     pub fingerprint: u128,
 }
@@ -240,7 +244,7 @@ impl Receipt<'_> {
         let key = self.key.values();
         let outcome = Outcome::Committed.code();
         let user = hex(cut(self.user));
-        let start_ts = self.start_ts.map_or_else(|| "NULL".to_owned(), |ts| ts.to_string());
+        let start_ts = if self.on_tidb { "@@tidb_current_ts" } else { "NULL" };
         let fingerprint = hex(&self.fingerprint.to_be_bytes());
         format!(
             "INSERT INTO txguard.receipts (shard, txn, attempt, outcome, user, start_ts, \
@@ -265,20 +269,15 @@ mod tests {
 
     #[test]
     fn the_statements_are_numbers_and_hexadecimal_digits() {
-        let receipt = Receipt {
-            key: key(),
-            user: "o'brien\\ü",
-            start_ts: Some(Tso(449_000_000_000_000_001)),
-            fingerprint: 0xab,
-        };
+        let receipt = Receipt { key: key(), user: "o'brien\\ü", on_tidb: true, fingerprint: 0xab };
         assert_eq!(
             receipt.insert(),
             "INSERT INTO txguard.receipts (shard, txn, attempt, outcome, user, start_ts, \
              fingerprint) VALUES (87, X'01890A5DAC96774BBCCEB302099A8057', 2, 1, \
-             X'6F27627269656E5CC3BC', 449000000000000001, \
+             X'6F27627269656E5CC3BC', @@tidb_current_ts, \
              X'000000000000000000000000000000AB')"
         );
-        let unknown = Receipt { start_ts: None, user: "", ..receipt }.insert();
+        let unknown = Receipt { on_tidb: false, user: "", ..receipt }.insert();
         assert!(unknown.contains("1, X'', NULL, X'"), "{unknown}");
         assert_eq!(
             key().fence(),
@@ -290,7 +289,7 @@ mod tests {
     #[test]
     fn a_user_name_of_any_length_fits() {
         let user = "x".repeat(10_000);
-        let receipt = Receipt { key: key(), user: &user, start_ts: None, fingerprint: 0 };
+        let receipt = Receipt { key: key(), user: &user, on_tidb: false, fingerprint: 0 };
         assert!(receipt.insert().contains(&hex(&[b'x'; USER_MAX])));
         assert!(!receipt.insert().contains(&hex(&[b'x'; USER_MAX + 1])[..USER_MAX * 2 + 4]));
     }

@@ -153,6 +153,12 @@ impl Journal {
         Some((self.bytes[entry.start..entry.end].to_vec(), entry.answer?))
     }
 
+    /// A request of it writes, or may.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.entries.iter().any(|entry| entry.role == Role::Write)
+    }
+
     /// Number of requests.
     #[must_use]
     pub fn len(&self) -> usize {

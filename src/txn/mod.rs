@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! contention   who may replay, and when: queues, tokens, circuits
+//! digest       what a transaction has said, in 16 bytes
 //! effect       what a text means to the transaction in which it stands, and to later ones
 //! explain      what would become of the transactions in a text
 //! guard        may this transaction still be replayed, and if not, why
@@ -17,6 +18,7 @@
 //! transaction: it then behaves as if there were no proxy.
 
 pub mod contention;
+pub mod digest;
 pub mod effect;
 pub mod explain;
 pub mod fingerprint;

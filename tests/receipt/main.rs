@@ -6,7 +6,9 @@ mod support;
 
 mod account;
 mod background;
+mod commit;
 mod cut;
+mod key;
 mod resolver;
 mod table;
 
@@ -102,5 +104,5 @@ fn packet(key: ReceiptKey) -> String {
 }
 
 fn receipt(key: ReceiptKey) -> Receipt<'static> {
-    Receipt { key, user: "app", start_ts: None, fingerprint: 7 }
+    Receipt { key, user: "app", on_tidb: false, fingerprint: 7 }
 }

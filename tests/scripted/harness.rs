@@ -14,7 +14,7 @@ use txguard::base::tasks::Tasks;
 use txguard::base::types::TxnIds;
 use txguard::net::legs::Legs;
 use txguard::policy::Snapshot;
-use txguard::session::{Backend, Deps, End, Queues, Recorder, Registry, Session, Terms};
+use txguard::session::{Backend, Deps, End, Queues, Receipts, Recorder, Registry, Session, Terms};
 use txguard::sql::Classifier;
 use txguard::store::service::Service;
 use txguard::tso::LocalOracle;
@@ -58,6 +58,7 @@ pub(crate) struct Setup {
     pub(crate) address: &'static str,
     pub(crate) id: u32,
     pub(crate) service: Option<Service>,
+    pub(crate) receipts: Option<Receipts>,
 }
 
 /// Capabilities of an ordinary client.
@@ -90,6 +91,7 @@ pub(crate) fn setup(policies: &str) -> Setup {
         address: "a:4000",
         id: 4711,
         service: None,
+        receipts: None,
     }
 }
 
@@ -145,7 +147,7 @@ impl Setup {
             policies,
             registry: self.registry.clone(),
             service: self.service.clone(),
-            resolver: None,
+            receipts: self.receipts.clone(),
         });
         let legs = Legs::load(&config.listen.leg, &config.backend.leg).expect("readable files");
         let terms = Terms {

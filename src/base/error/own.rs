@@ -52,6 +52,16 @@ pub enum Own {
     KillNotSent,
     /// KILL QUERY on another backend that may not survive it.
     KillFragile,
+    /// COMMIT did not happen, and never will.
+    NotCommitted,
+    /// Another transaction with the same idempotency key has committed.
+    AlreadyCommitted,
+    /// The same, and it said something else.
+    KeyReused,
+    /// An idempotency key can't be honoured.
+    KeyUnusable,
+    /// A procedure of txguard's own got other arguments than it takes.
+    CallArguments,
 }
 
 /// All rows, by code.
@@ -176,6 +186,46 @@ pub const ALL: &[Row] = &[
         cause: "KILL QUERY named a connection on another backend, a TiDB v8.5.0 to v8.5.3, where it can end the whole server (tidb#63956).",
         remedy: "Use KILL CONNECTION, which txguard carries out by closing the connection, or upgrade TiDB.",
     },
+    Row {
+        own: Own::NotCommitted,
+        code: 17014,
+        sqlstate: "40001",
+        text: "the transaction was not committed; it can be run again",
+        cause: "The answer to COMMIT was lost or proves nothing, and the receipt shows that it has not happened and never will.",
+        remedy: "Run the transaction again.",
+    },
+    Row {
+        own: Own::AlreadyCommitted,
+        code: 17015,
+        sqlstate: "HY000",
+        text: "a transaction with this idempotency key has already committed",
+        cause: "At BEGIN or at COMMIT: the work of this key is done; this transaction has changed nothing.",
+        remedy: "Take the transaction for done.",
+    },
+    Row {
+        own: Own::KeyReused,
+        code: 17016,
+        sqlstate: "HY000",
+        text: "this idempotency key was used by a transaction with other statements",
+        cause: "At COMMIT: a transaction with the same key and other statements has committed; this one has changed nothing.",
+        remedy: "Use a key of its own for each piece of work.",
+    },
+    Row {
+        own: Own::KeyUnusable,
+        code: 17017,
+        sqlstate: "HY000",
+        text: "the idempotency key can't be used here",
+        cause: "It is empty or longer than 255 bytes; or the policy has no `receipt`, or the user no right to write one, or the tables can't be read; or a statement would commit the transaction without its key. The statement was not run.",
+        remedy: "Set `receipt = true`, run `txguard schema install` and grant what `txguard schema print --for USER` says; end the transaction with a plain COMMIT in a packet of its own.",
+    },
+    Row {
+        own: Own::CallArguments,
+        code: 17018,
+        sqlstate: "HY000",
+        text: "this procedure takes other arguments",
+        cause: "A CALL of one of txguard's own procedures with too few, too many or other arguments than strings.",
+        remedy: "Look the procedure up in the manual.",
+    },
 ];
 
 impl Own {
@@ -229,6 +279,11 @@ mod tests {
             Own::KillAmbiguous,
             Own::KillNotSent,
             Own::KillFragile,
+            Own::NotCommitted,
+            Own::AlreadyCommitted,
+            Own::KeyReused,
+            Own::KeyUnusable,
+            Own::CallArguments,
         ] {
             assert_eq!(own.row().own, own);
         }

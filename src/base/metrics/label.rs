@@ -55,6 +55,26 @@ label! {
 }
 
 label! {
+    /// What became of the receipt that a policy wanted.
+    ReceiptOutcome {
+        /// COMMIT's answer was lost; the receipt says that it has happened.
+        Committed = "resolved_committed",
+        /// COMMIT's answer was lost; it has not happened and never will.
+        NotCommitted = "resolved_not_committed",
+        /// COMMIT's answer was lost, and there was no decision within the limit.
+        Pending = "pending",
+        /// The server refused it; COMMIT was sent without.
+        Refused = "refused",
+        /// It was written outside of any transaction, and removed.
+        Void = "void",
+        /// Committed without one: nothing was written, or the right is missing.
+        Without = "without",
+        /// Written with its transaction, and COMMIT was answered.
+        Written = "written",
+    }
+}
+
+label! {
     /// How a replay ended.
     ReplayOutcome {
         /// Every answer came out equal, and the client noticed nothing.

@@ -14,7 +14,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-pub use label::{Fate, ReplayOutcome, Side, TransactionOutcome};
+pub use label::{Fate, ReceiptOutcome, ReplayOutcome, Side, TransactionOutcome};
 
 use label::{CODES, Label, code_index, code_label};
 
@@ -31,6 +31,7 @@ pub struct Metrics {
     transactions: [IntCounter; TransactionOutcome::ALL.len()],
     replays: [[IntCounter; CODES.len() + 1]; ReplayOutcome::ALL.len()],
     unguarded: IntCounterVec,
+    receipts: [IntCounter; ReceiptOutcome::ALL.len()],
     statement_seconds: Histogram,
     commit_seconds: Histogram,
     connections: [IntGauge; Side::ALL.len()],
@@ -130,6 +131,12 @@ impl Metrics {
             "txguard_unguarded_total",
             "Transactions that a policy wanted guarded and that could not be replayed, by reason.",
             &["reason"],
+        );
+        let receipts = counters(
+            &registry,
+            "txguard_receipts_total",
+            "Commits whose policy wanted a receipt, by what became of it.",
+            &["outcome"],
         );
         let open =
             gauges(&registry, "txguard_connections", "Open connections, by side.", &["side"]);
@@ -246,6 +253,8 @@ impl Metrics {
                 })
             }),
             unguarded,
+            receipts: ReceiptOutcome::ALL
+                .map(|outcome| receipts.with_label_values(&[outcome.as_str()])),
             statement_seconds: latency(
                 &registry,
                 "txguard_statement_seconds",
@@ -291,6 +300,11 @@ impl Metrics {
     /// one are counted as `other`.
     pub fn replay(&self, outcome: ReplayOutcome, code: u16) {
         self.replays[outcome.index()][code_index(code)].inc();
+    }
+
+    /// A COMMIT whose policy wanted a receipt.
+    pub fn receipt(&self, outcome: ReceiptOutcome) {
+        self.receipts[outcome.index()].inc();
     }
 
     /// A transaction that should be guarded is not. Reasons are fixed words in `snake_case`, so the
@@ -417,6 +431,12 @@ impl Metrics {
     #[must_use]
     pub fn unguarded_count(&self, reason: &'static str) -> u64 {
         self.unguarded.with_label_values(&[reason]).get()
+    }
+
+    /// COMMITs with this outcome of their receipt.
+    #[must_use]
+    pub fn receipts(&self, outcome: ReceiptOutcome) -> u64 {
+        self.receipts[outcome.index()].get()
     }
 
     /// Connections that are open now.

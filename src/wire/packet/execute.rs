@@ -15,6 +15,9 @@ pub struct Execute {
     pub types_bound: bool,
 }
 
+/// Command, statement id, flags, iteration count.
+const HEAD_LEN: usize = 10;
+
 impl Execute {
     /// Reads the head; `params` is the number of parameters that Prepare-OK told.
     pub fn read(payload: &[u8], params: u16) -> Result<Self, Malformed> {
@@ -28,6 +31,55 @@ impl Execute {
         }
         reader.bytes(usize::from(params).div_ceil(8))?;
         Ok(Self { statement, flags, types_bound: reader.u8()? == 1 })
+    }
+
+    /// The bitmap of NULLs and the values, without the types between them; both empty where the
+    /// statement has no parameters.
+    pub fn parameters(payload: &[u8], params: u16) -> Result<(&[u8], &[u8]), Malformed> {
+        if params == 0 {
+            return Ok((&[], &[]));
+        }
+        let mut reader = Reader::new(payload);
+        reader.bytes(HEAD_LEN)?;
+        let nulls = reader.bytes(usize::from(params).div_ceil(8))?;
+        if reader.u8()? == 1 {
+            reader.bytes(2 * usize::from(params))?;
+        }
+        Ok((nulls, reader.rest()))
+    }
+}
+
+/// The values of an execution whose parameters are all strings or NULL.
+///
+/// # Errors
+/// It is too short, or a type that travels with it is no string's.
+pub fn strings(payload: &[u8], params: u16) -> Result<Vec<Option<&[u8]>>, Malformed> {
+    let (nulls, values) = Execute::parameters(payload, params)?;
+    let types = types(payload, params)?;
+    let mut reader = Reader::new(values);
+    let value = |place: usize| {
+        if nulls[place / 8] & 1 << (place % 8) != 0 {
+            return Ok(None);
+        }
+        match types.get(2 * place) {
+            None | Some(0x0F | 0xF9..=0xFE) => reader.lenenc_bytes().map(Some),
+            Some(0x06) => Ok(None),
+            Some(_) => Err(Malformed("a parameter that is no string")),
+        }
+    };
+    (0..usize::from(params)).map(value).collect()
+}
+
+/// The types that travel with an execution, two bytes each; empty if none do.
+fn types(payload: &[u8], params: u16) -> Result<&[u8], Malformed> {
+    if params == 0 {
+        return Ok(&[]);
+    }
+    let mut reader = Reader::new(payload);
+    reader.bytes(HEAD_LEN + usize::from(params).div_ceil(8))?;
+    match reader.u8()? {
+        1 => reader.bytes(2 * usize::from(params)),
+        _ => Ok(&[]),
     }
 }
 

@@ -6,3 +6,4 @@ pub mod greeting;
 pub mod login;
 pub mod ok;
 pub mod prepare_ok;
+pub mod result;

@@ -255,7 +255,7 @@ fn promised(policy: usize) -> (Arc<Deps>, Terms) {
         seed: 0x5EED,
         registry: Registry::default(),
         service: None,
-        resolver: None,
+        receipts: None,
         policies: watch::channel(shared.policies[policy % POLICIES.len()].clone()).1,
     };
     let terms = Terms {
