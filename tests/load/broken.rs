@@ -1,47 +1,15 @@
-//! Two replay rules that look right and are not. The same loads must catch them: a check that
-//! passes these would prove nothing.
+//! Replay rules that look right and are not: the same loads must catch them.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use txguard::app::build::Parts;
 use txguard::load::read_then_write::Shape;
 use txguard::load::{Mode, Report, read_then_write};
-use txguard::txn::fingerprint::Answer;
-use txguard::txn::journal::{Entry, Role};
-use txguard::txn::replay::{Rule, Verified};
+use txguard::txn::replay::Rule;
 
+use crate::support::rules::{Escalate, WritesOnly};
 use crate::support::{Backend, Proxy, need, tidb};
 use crate::{POLICY, load, progress, turn};
-
-/// TiDB's own retry, until it was removed: only the writes, whatever they answer.
-struct WritesOnly;
-
-impl Rule for WritesOnly {
-    fn resend<'a>(&self, entry: &Entry, request: &'a [u8]) -> Option<Cow<'a, [u8]>> {
-        (entry.role != Role::Read).then_some(Cow::Borrowed(request))
-    }
-
-    fn accepts(&self, _: &Entry, _: &Answer) -> bool {
-        true
-    }
-}
-
-/// Everything again and every answer compared, but in pessimistic mode so that it doesn't conflict.
-struct Escalate;
-
-impl Rule for Escalate {
-    fn resend<'a>(&self, entry: &Entry, request: &'a [u8]) -> Option<Cow<'a, [u8]>> {
-        match entry.role {
-            Role::Begin => Some(Cow::Borrowed(b"\x03BEGIN PESSIMISTIC")),
-            Role::Commit | Role::Read | Role::Write => Verified.resend(entry, request),
-        }
-    }
-
-    fn accepts(&self, entry: &Entry, again: &Answer) -> bool {
-        Verified.accepts(entry, again)
-    }
-}
 
 /// How often the load is tried. One round in two catches a rule, more or less; how many updates
 /// are lost depends on how the writers' steps happen to meet.

@@ -11,6 +11,7 @@
 pub(crate) mod backend;
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod dice;
 pub(crate) mod dump;
 pub(crate) mod fake;
 pub(crate) mod gate;
@@ -19,6 +20,7 @@ pub(crate) mod mariadb;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod raw;
+pub(crate) mod rules;
 pub(crate) mod server;
 pub(crate) mod tidb;
 
