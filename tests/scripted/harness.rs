@@ -7,7 +7,7 @@ use tokio::io::duplex;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use txguard::base::clock::SystemClock;
+use txguard::base::clock::{SharedClock, SystemClock};
 use txguard::base::config::{Config, LogTransactions};
 use txguard::base::metrics::{Metrics, ReplayOutcome, TransactionOutcome};
 use txguard::base::tasks::Tasks;
@@ -59,6 +59,7 @@ pub(crate) struct Setup {
     pub(crate) id: u32,
     pub(crate) service: Option<Service>,
     pub(crate) receipts: Option<Receipts>,
+    pub(crate) clock: SharedClock,
 }
 
 /// Capabilities of an ordinary client.
@@ -92,6 +93,7 @@ pub(crate) fn setup(policies: &str) -> Setup {
         id: 4711,
         service: None,
         receipts: None,
+        clock: Arc::new(SystemClock),
     }
 }
 
@@ -134,7 +136,7 @@ impl Setup {
         let metrics = Arc::new(Metrics::new());
         let (publish, policies) = watch::channel(Arc::new(Snapshot::compile(&config, 1)));
         let deps = Arc::new(Deps {
-            clock: Arc::new(SystemClock),
+            clock: self.clock.clone(),
             ids: TxnIds::new(7),
             oracle: LocalOracle::default(),
             classifier: Classifier::new(256),

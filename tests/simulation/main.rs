@@ -1,0 +1,125 @@
+//! A seeded simulation: sessions between clients that move money and the embedded engine, in one
+//! thread, over pipes, in time that stands still until nothing else can happen. At every packet
+//! something may go wrong, and the seed decides what.
+//!
+//! ```text
+//! talker ═pipe═ session ═pipe═ backend ─▶ engine
+//!    │                            └─ log: which transaction began and committed, in order
+//!    └─ story: what it said, what it heard, what it believes
+//!                     ▼
+//! judge: what committed once more, in the same order on a new engine, without a proxy: every
+//!        answer and every row must come out the same
+//! ```
+//!
+//! Faults: either side cuts the connection, also in the middle of a frame, before or behind the
+//! work; answers are late; a COMMIT meets a conflict, a statement a deadlock; the fate of a COMMIT
+//! is left open by 9001; an error is said twice, by a server that leaves with it. What must hold:
+//! no acknowledged commit is lost, nothing is applied that was said to have failed, nothing is
+//! applied twice, and no answer of a committed transaction is one that it couldn't have had
+//! without a proxy.
+//!
+//! The login is done before the faults begin: `tests/scripted/login.rs` has those.
+
+mod backend;
+#[allow(dead_code, reason = "the scripted dialogues use the rest")]
+#[path = "../scripted/client.rs"]
+mod client;
+#[path = "../support/dice.rs"]
+mod dice;
+#[allow(dead_code, reason = "the scripted dialogues use the rest")]
+#[path = "../scripted/harness.rs"]
+mod harness;
+mod judge;
+#[allow(dead_code, reason = "the histories use the rest")]
+#[path = "../support/rules.rs"]
+mod rules;
+#[allow(dead_code, reason = "the scripted dialogues use the rest")]
+#[path = "../scripted/server.rs"]
+mod server;
+mod talker;
+mod wire;
+#[allow(dead_code, reason = "the scripted dialogues use the rest")]
+#[path = "../scripted/words.rs"]
+mod words;
+mod world;
+
+use std::sync::Arc;
+
+use rules::WritesOnly;
+use tokio::runtime::Builder;
+use txguard::txn::replay::Verified;
+use world::{Bug, Plan, Tally, World};
+
+/// Plays one seed to its end, on a runtime of its own.
+fn play(plan: Plan) -> (World, Result<(), String>) {
+    let runtime =
+        Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(async {
+        let world = World::new(plan);
+        talker::talk_all(&world).await;
+        let verdict = judge::judge(&world);
+        (world, verdict)
+    })
+}
+
+fn verified(seed: u64) -> Plan {
+    Plan { seed, rule: Arc::new(Verified), bug: None }
+}
+
+fn seeds() -> u64 {
+    let full = std::env::var_os("TXGUARD_TEST_FULL").is_some_and(|value| !value.is_empty());
+    if full { 20_000 } else { 300 }
+}
+
+#[test]
+fn nothing_is_lost_or_done_twice_whatever_goes_wrong() {
+    let mut total = Tally::default();
+    for seed in 0..seeds() {
+        let (world, verdict) = play(verified(seed));
+        if let Err(problem) = verdict {
+            panic!("seed {seed}: {problem}\n{}", world.lines());
+        }
+        total.add(&world.tally());
+    }
+    eprintln!("{total:?}");
+    // The runs are worth something: everything that may happen has happened.
+    assert!(total.ok > seeds() && total.failed > seeds() / 4 && total.unknown > seeds() / 10);
+    assert!(total.replayed > seeds() / 10 && total.mismatched > 0, "{total:?}");
+    assert!(total.unknown_and_applied > 0 && total.unknown_and_not > 0, "{total:?}");
+    assert!(total.faults.values().all(|count| *count > 5) && total.faults.len() == 11, "{total:?}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..20 {
+        let (first, again) = (play(verified(seed)).0, play(verified(seed)).0);
+        let (lines, others) = (first.lines(), again.lines());
+        let differs = lines.lines().zip(others.lines()).find(|(line, other)| line != other);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(first.hash(), again.hash(), "seed {seed}");
+    }
+    assert_ne!(play(verified(1)).0.hash(), play(verified(2)).0.hash());
+}
+
+/// The first problem within these many seeds.
+fn caught(plan: impl Fn(u64) -> Plan, what: &str) {
+    let problem = (0..100).find_map(|seed| play(plan(seed)).1.err().map(|text| (seed, text)));
+    let (seed, problem) = problem.expect("the judge must notice");
+    eprintln!("seed {seed}: {problem}");
+    assert!(problem.contains(what), "{problem}");
+}
+
+#[test]
+fn a_replay_of_only_the_writes_is_caught() {
+    caught(|seed| Plan { rule: Arc::new(WritesOnly), ..verified(seed) }, "a single run answers");
+}
+
+#[test]
+fn a_transaction_that_is_sent_again_after_a_lost_answer_is_caught() {
+    caught(|seed| Plan { bug: Some(Bug::SendsAgain), ..verified(seed) }, "applied 2 times");
+}
+
+#[test]
+fn an_ok_for_a_commit_that_was_never_sent_is_caught() {
+    caught(|seed| Plan { bug: Some(Bug::SaysOk), ..verified(seed) }, "applied 0 times");
+}
