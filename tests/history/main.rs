@@ -38,7 +38,7 @@ const POLICY: &str = "[[policy]]\nname = \"history\"\n\
 
 /// Of the two cutters: how many bytes a connection carries at most before it is cut. A
 /// transaction is about 1000.
-const BYTES_MAX: u64 = 60_000;
+const BYTES_MAX: u64 = 20_000;
 
 /// One at a time: two cores are not many for a database and its clients.
 async fn turn() -> MutexGuard<'static, ()> {
@@ -53,7 +53,7 @@ async fn holds_with_cuts(kind: Kind, seed: u64) {
     let proxy = Proxy::start_at(&behind.address, POLICY, Parts::default()).await;
     let before = Cutter::start(&proxy.address.to_string(), seed + 1, BYTES_MAX).await;
     let seconds = Duration::from_secs(if full() { 60 } else { 6 });
-    let workload = Workload { kind, seed, writers: 8, time: seconds };
+    let workload = Workload { kind, seed, writers: 8, time: seconds, transactions_min: 1000 };
 
     let ran = workload.run(&tidb, &before.address).await;
 
@@ -87,7 +87,13 @@ async fn caught(rule: Arc<dyn Rule>, kind: Kind) {
     let proxy = Proxy::start_with(&tidb, POLICY, Parts { rule, ..Parts::default() }).await;
     for round in 0..ROUNDS {
         let writers = if round % 2 == 0 { 8 } else { 16 };
-        let workload = Workload { kind, seed: round, writers, time: Duration::from_secs(3) };
+        let workload = Workload {
+            kind,
+            seed: round,
+            writers,
+            time: Duration::from_secs(3),
+            transactions_min: 0,
+        };
         let ran = workload.run(&tidb, &proxy.address.to_string()).await;
         let report = ran.judge(kind);
         eprintln!("{ran}: {:?}", report.anomaly_types);

@@ -39,8 +39,9 @@ pub(crate) struct Workload {
     pub(crate) kind: Kind,
     pub(crate) seed: u64,
     pub(crate) writers: u64,
-    /// How long transactions are begun.
+    /// How long transactions are begun, and on until there are so many.
     pub(crate) time: Duration,
+    pub(crate) transactions_min: u64,
 }
 
 /// What came of it.
@@ -132,6 +133,11 @@ impl Workload {
 }
 
 impl Shared {
+    fn goes_on(&self) -> bool {
+        let begun = self.next.load(Ordering::Relaxed);
+        Instant::now() < self.until || begun < self.workload.transactions_min
+    }
+
     /// Reads every row that was used, directly, as the last transaction of the history; returns
     /// the count of the hot row.
     async fn look_at_the_end(&self) -> u64 {
@@ -185,7 +191,7 @@ impl Writer {
     /// Until the time is over; counts what came of the transactions and of those that count.
     async fn run(mut self) -> ([u64; 3], [u64; 3]) {
         let (mut all, mut counting) = ([0; 3], [0; 3]);
-        while Instant::now() < self.shared.until {
+        while self.shared.goes_on() {
             let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
             if number >= TRANSACTIONS_MAX {
                 break;

@@ -68,7 +68,7 @@ fn verified(seed: u64) -> Plan {
 
 fn seeds() -> u64 {
     let full = std::env::var_os("TXGUARD_TEST_FULL").is_some_and(|value| !value.is_empty());
-    if full { 20_000 } else { 300 }
+    if full { 5_000 } else { 300 }
 }
 
 #[test]
