@@ -43,6 +43,7 @@ fn every_metric_with_type_and_help() {
     txguard_receipts_purged_total counter: Receipts and idempotency keys removed because they were older than the retention.
     txguard_receipts_ready gauge: 1 while the tables of receipts are there and right.
     txguard_receipts_resolved_total counter: Answers of the resolver of unanswered COMMITs, by what it said.
+    txguard_receipts_total counter: Commits whose policy wanted a receipt, by what became of it.
     txguard_replay_circuits_open gauge: Keys on which no replay is begun for now, because the last ones were in vain.
     txguard_replay_wait_seconds histogram: Time that a replay waited for others that lost a conflict on the same key.
     txguard_replays_total counter: Replays by how they ended and by the error code that called for them.
