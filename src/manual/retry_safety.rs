@@ -81,7 +81,6 @@
 //! | `other_statement` | A statement that isn't on the known-safe list. | Send it outside. |
 //! | `prepare_text` | PREPARE, EXECUTE and DEALLOCATE as text hide what is run. | Use the driver's prepared statements. |
 //! | `row_count` | ROW_COUNT() tells of the statement before. | Take the number of rows from the answer. |
-//! | `savepoint` | Savepoints are not replayed yet. | |
 //! | `schema_change` | USE changes the session. | Send it outside of transactions, or name tables with their schema. |
 //! | `select_into` | SELECT … INTO writes a variable or a file. | Fetch the value, and send it as a value. |
 //! | `sequence` | A sequence never gives the same value twice. | Fetch it before BEGIN, and send it as a value. |

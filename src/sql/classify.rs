@@ -75,8 +75,6 @@ pub enum Reason {
     PrepareText,
     /// ROW_COUNT().
     RowCount,
-    /// Savepoints.
-    Savepoint,
     /// USE.
     SchemaChange,
     /// SELECT … INTO.
@@ -109,7 +107,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for registering metrics.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 27] = [
         Self::Call,
         Self::ConditionalComment,
         Self::Ddl,
@@ -123,7 +121,6 @@ impl Reason {
         Self::OtherStatement,
         Self::PrepareText,
         Self::RowCount,
-        Self::Savepoint,
         Self::SchemaChange,
         Self::SelectInto,
         Self::Sequence,
@@ -157,7 +154,6 @@ impl Reason {
             Self::OtherStatement => "other_statement",
             Self::PrepareText => "prepare_text",
             Self::RowCount => "row_count",
-            Self::Savepoint => "savepoint",
             Self::SchemaChange => "schema_change",
             Self::SelectInto => "select_into",
             Self::Sequence => "sequence",
@@ -380,6 +376,8 @@ fn without_parser(text: &[u8], scan: &Scan, lexing: Lexing) -> Option<Class> {
             return refused_unread(text, lexing).map(Class::unknown);
         }
         Verb::Begin(_) | Verb::Commit(_) | Verb::Rollback(_) => None,
+        // Replayed in place, each with its answer: what was rolled back to one was seen as well.
+        Verb::ReleaseSavepoint | Verb::RollbackTo | Verb::Savepoint => None,
         Verb::Call => Some(Reason::Call),
         Verb::Ddl(kind) if kind.temporary => Some(Reason::TemporaryTable),
         Verb::Ddl(_) => Some(Reason::Ddl),
@@ -388,7 +386,6 @@ fn without_parser(text: &[u8], scan: &Scan, lexing: Lexing) -> Option<Class> {
         Verb::Kill | Verb::Other | Verb::Xa => Some(Reason::OtherStatement),
         Verb::Load => Some(Reason::LoadData),
         Verb::Lock | Verb::Unlock => Some(Reason::LockTables),
-        Verb::ReleaseSavepoint | Verb::RollbackTo | Verb::Savepoint => Some(Reason::Savepoint),
         Verb::Set(_) => Some(Reason::Set),
         Verb::Show => Some(Reason::Show),
         Verb::Use => Some(Reason::SchemaChange),

@@ -162,7 +162,6 @@ const fn statement(reason: Reason) -> Told {
             "ROW_COUNT() tells of the statement before.",
             "Take the number of rows from the answer.",
         ),
-        Reason::Savepoint => plain("Savepoints are not replayed yet."),
         Reason::SchemaChange => cure(
             "USE changes the session.",
             "Send it outside of transactions, or name tables with their schema.",

@@ -88,7 +88,7 @@ const CASES: &[Case] = &[
     Case {
         name: "savepoints",
         statements: &["BEGIN", "SAVEPOINT a", "UPDATE t SET v = 1", "ROLLBACK TO a", "COMMIT"],
-        records: &[("committed", 3, "savepoint")],
+        records: &[("committed", 3, "")],
     },
     Case {
         name: "several statements in one packet open it",

@@ -1,6 +1,6 @@
 //! A conflict at COMMIT: the server sees ROLLBACK, the same statements, COMMIT; the client sees OK.
 
-use txguard::base::metrics::ReplayOutcome::{Exhausted, Succeeded};
+use txguard::base::metrics::ReplayOutcome::{Exhausted, Mismatch, Succeeded};
 use txguard::session::End;
 
 use super::harness::{RETRY, open, setup};
@@ -281,4 +281,34 @@ async fn a_drain_ends_the_session_also_behind_a_replay_that_is_given_up() {
     talk.again("ROLLBACK", &ok(AUTO)).await;
     talk.client.expect(&conflict(1)).await;
     assert_eq!(talk.ended().await, End::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn savepoints_are_replayed_in_place_with_what_was_rolled_back_to_them() {
+    for again in [ok(TX), err(1305, "SAVEPOINT a does not exist")] {
+        let mut talk = open(RETRY).await;
+        talk.sql("BEGIN", &ok(TX)).await;
+        talk.sql("SAVEPOINT a", &ok(TX)).await;
+        talk.sql("UPDATE t SET v = 2", &changed(1, TX)).await;
+        talk.sql("ROLLBACK TO a", &ok(TX)).await;
+        talk.commit_conflicts(1).await;
+        talk.again("ROLLBACK", &ok(AUTO)).await;
+        talk.again("BEGIN", &ok(TX)).await;
+        talk.again("SAVEPOINT a", &ok(TX)).await;
+        talk.again("UPDATE t SET v = 2", &changed(1, TX)).await;
+        talk.again("ROLLBACK TO a", &again).await;
+        match again == ok(TX) {
+            true => {
+                talk.again("COMMIT", &ok(AUTO)).await;
+                talk.client.expect(&ok(AUTO)).await;
+                assert_eq!(talk.replays(Succeeded), 1);
+            }
+            false => {
+                talk.again("ROLLBACK", &ok(AUTO)).await;
+                talk.client.expect(&conflict(1)).await;
+                assert_eq!(talk.replays(Mismatch), 1);
+            }
+        }
+        talk.usable().await;
+    }
 }

@@ -49,8 +49,6 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("EXPLAIN SELECT 1", "explain"),
     ("USE other", "schema_change"),
     ("LOCK TABLES t WRITE", "lock_tables"),
-    ("SAVEPOINT a", "savepoint"),
-    ("ROLLBACK TO a", "savepoint"),
     ("CALL p()", "call"),
     ("UPDATE t SET v = 1; UPDATE t SET v = 2", "multi_statement"),
     ("UPDATE t SET v = 1 /*! , w = 2 */", "conditional_comment"),
@@ -100,6 +98,10 @@ async fn ordinary_statements_keep_it_guarded() {
         "/* comment */ SELECT COUNT(*), SUM(v) FROM t GROUP BY w",
         "WITH c AS (SELECT 1 AS a) SELECT a FROM c",
         "-- a\nSELECT 1",
+        "SAVEPOINT a",
+        "ROLLBACK TO a",
+        "ROLLBACK WORK TO SAVEPOINT `a`",
+        "RELEASE SAVEPOINT a",
     ] {
         let mut talk = open(RETRY).await;
         talk.sql("BEGIN", &ok(TX)).await;
