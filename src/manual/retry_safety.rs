@@ -16,8 +16,17 @@
 //!    from a read that is no longer true.
 //! 2. The inputs that don't show in the requests are equal: the schema in use, session and user
 //!    variables, LAST_INSERT_ID, prepared statements and their parameter types. The replay runs on
-//!    the same connection, so they are equal as long as nothing in the transaction changes them.
-//!    A transaction that does is not guarded.
+//!    the same connection, so they are equal as long as nothing in the transaction changes them,
+//!    or what it changes is put back first. Where neither holds the transaction is not guarded.
+//!
+//! # What is put back
+//!
+//! ROLLBACK takes rows back, not the session. A transaction may change the schema in use (USE,
+//! COM_INIT_DB) if txguard knows the one at BEGIN: from the login, or from a USE that it has seen
+//! succeed, not behind texts that may hide another one. A replay goes back to it before BEGIN and
+//! runs each USE in its place. If the replay is given up, the session is brought to where the
+//! first run left it, which is what the client believes in; if even that fails (somebody has
+//! dropped the schema), the client gets its error and the connection is closed.
 //!
 //! # The mode stays
 //!
@@ -55,7 +64,7 @@
 //! | `begin_not_seen` | The transaction was open before txguard saw it begin. | Send BEGIN in a packet of its own. |
 //! | `chained` | COMMIT AND CHAIN opened it, without a BEGIN that could be sent again. | Send COMMIT, then BEGIN. |
 //! | `charset` | The client's character set can hide quotes from a lexer. | Connect with utf8mb4. |
-//! | `command` | A command that is no statement changed or read the session, or failed. | Send such commands (COM_INIT_DB, COM_FIELD_LIST …) outside of transactions. |
+//! | `command` | A command that is no statement changed or read the session, or failed. | Send such commands (COM_FIELD_LIST, COM_STMT_FETCH …) outside of transactions. |
 //! | `commit_failed` | COMMIT was answered by an error, and the transaction may still be open. | |
 //! | `cursor` | A cursor was opened. | Fetch whole results (Connector/J: useCursorFetch=false). |
 //! | `declined` | The client wants no retry: retry='off' in a comment, or @txguard_retry. | |
@@ -81,7 +90,7 @@
 //! | `other_statement` | A statement that isn't on the known-safe list. | Send it outside. |
 //! | `prepare_text` | PREPARE, EXECUTE and DEALLOCATE as text hide what is run. | Use the driver's prepared statements. |
 //! | `row_count` | ROW_COUNT() tells of the statement before. | Take the number of rows from the answer. |
-//! | `schema_change` | USE changes the session. | Send it outside of transactions, or name tables with their schema. |
+//! | `schema_change` | USE, where the schema in use before it isn't known, so that nothing can go back to it. | Name a schema at login, or send USE outside of transactions. |
 //! | `select_into` | SELECT … INTO writes a variable or a file. | Fetch the value, and send it as a value. |
 //! | `sequence` | A sequence never gives the same value twice. | Fetch it before BEGIN, and send it as a value. |
 //! | `session_variable` | It reads the state of the session: @@x, DATABASE(), a SET_VAR hint … | Read it before BEGIN. |

@@ -135,6 +135,7 @@ where
         policies,
         user: who.user,
         schema: who.schema,
+        schema_known: true,
         capabilities,
         connection_id: hello.connection_id,
         is_tidb: hello.is_tidb,

@@ -334,6 +334,8 @@ struct Conversation {
     user_policies: UserPolicies,
     user: Box<str>,
     schema: Option<Box<str>>,
+    /// `schema` is what the server has: nothing that can't be seen has changed it.
+    schema_known: bool,
     capabilities: Capabilities,
     connection_id: u32,
     registered: Registered,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::net::lane::Lane;
-use crate::sql::{self, Class, Kill, SetKind, Verb};
+use crate::sql::{self, Class, Kill, Reason, SetKind, Verb, schema_name};
 use crate::txn::digest::Digest;
 use crate::txn::effect::may_commit;
 use crate::txn::guard::{Execution, Unguarded};
@@ -17,7 +17,7 @@ use crate::wire::packet::execute::{Execute, long_data, statement_id};
 use crate::wire::packet::prepare_ok::PrepareOk;
 
 use super::key::Claim;
-use super::query::{KILL, is_plain, schema_name};
+use super::query::{KILL, is_plain};
 use super::request::{Request, Step};
 use super::{Conversation, What};
 
@@ -168,6 +168,7 @@ impl Conversation {
     fn execute_unknown(&mut self, request: Request, up: &mut Lane) -> Step {
         self.unguard(Unguarded::StatementUnknown, up);
         self.may_be_one_shot();
+        self.schema_known = false;
         let what = if self.txn.is_some() { What::Statement } else { What::Other };
         self.send(request, what, 0, up);
         Step::Next
@@ -202,7 +203,10 @@ impl Conversation {
         if !request.whole {
             return Err(Unguarded::JournalTransaction);
         }
-        let role = self.guard.admit(&prepared.class)?;
+        let role = match prepared.class.unsafe_reason {
+            Some(Reason::SchemaChange) => self.judge_use()?,
+            _ => self.guard.admit(&prepared.class)?,
+        };
         let execute = Execute::read(request.payload(up), prepared.params)
             .map_err(|_| Unguarded::StatementUnknown)?;
         self.guard.admit_execution(Execution {
@@ -240,6 +244,7 @@ impl Conversation {
         if prepared.may_hide_set {
             self.may_be_one_shot();
         }
+        self.schema_known &= !prepared.may_hide_set && !matches!(prepared.verb, Verb::Ddl(_));
         match (&prepared.schema, self.txn.is_some()) {
             (Some(schema), _) => What::Use(schema.clone()),
             (None, true) => What::Statement,

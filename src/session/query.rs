@@ -2,7 +2,7 @@
 
 use crate::net::lane::Lane;
 use crate::policy::Tag;
-use crate::sql::{self, Completion, Reason, Scan, Verb};
+use crate::sql::{self, Completion, Reason, Scan, Verb, schema_name};
 use crate::txn::effect::{Effects, Turn, declines_retry};
 use crate::txn::fingerprint::Fingerprint;
 use crate::txn::guard::Unguarded;
@@ -142,13 +142,37 @@ impl Conversation {
             return None;
         }
         let class = self.deps.classifier.classify(text, scan, self.lexing, &mut self.scratch);
-        match self.guard.admit(&class) {
+        let admitted = match class.unsafe_reason {
+            Some(Reason::SchemaChange) => self.judge_use(),
+            _ => self.guard.admit(&class),
+        };
+        match admitted {
             Ok(role) => Some((role, class.ordered)),
             Err(why) => {
                 self.unguard(why, up);
                 None
             }
         }
+    }
+
+    /// May a change of the schema in use be replayed?
+    pub(super) fn judge_use(&mut self) -> Result<Role, Unguarded> {
+        let known = self.schema_known && self.txn.as_ref().is_some_and(|txn| txn.open);
+        self.guard.admit_use(self.schema.as_deref().filter(|_| known))
+    }
+
+    /// COM_INIT_DB: USE without a text.
+    pub(super) fn init_db(&mut self, request: Request, up: &mut Lane) -> Step {
+        let schema = String::from_utf8_lossy(&request.payload(up)[1..]).into();
+        if self.is_guarded() {
+            let whole = request.whole;
+            match if whole { self.judge_use() } else { Err(Unguarded::JournalTransaction) } {
+                Ok(role) => self.record(request, role, true, up),
+                Err(why) => self.unguard(why, up),
+            }
+        }
+        self.send(request, What::Use(schema), 0, up);
+        Step::Next
     }
 
     /// What a statement does to the session, as far as it concerns later transactions.
@@ -163,6 +187,7 @@ impl Conversation {
         }
         self.charset_plain &= !effects.hides_quotes;
         self.lexing.ansi_quotes |= effects.turns_ansi_quotes_on;
+        self.schema_known &= !effects.hides_schema;
         match (scan.verb, effects.settles) {
             (Verb::Use, _) if !scan.multi => What::Use(schema_name(&text[scan.body..])),
             (_, Some(reads)) => What::Set(reads),
@@ -203,38 +228,4 @@ impl Conversation {
 /// COMMIT and nothing else.
 pub(super) fn is_plain(verb: Verb) -> bool {
     matches!(verb, Verb::Commit(Completion { chain: false, release: false }))
-}
-
-/// The name behind USE, without its quotes.
-pub(super) fn schema_name(statement: &[u8]) -> Box<str> {
-    let name = statement.get(3..).unwrap_or_default();
-    let name = String::from_utf8_lossy(name);
-    let name = name.trim().trim_end_matches(';').trim_end();
-    match name.strip_prefix('`').and_then(|name| name.strip_suffix('`')) {
-        Some(quoted) => quoted.replace("``", "`").into(),
-        // Nothing but a comment can follow.
-        None => name
-            .split(|c: char| c.is_whitespace() || "/#;".contains(c))
-            .next()
-            .map_or("".into(), Into::into),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_schema_behind_use_is_read_with_and_without_quotes() {
-        for (text, name) in [
-            ("USE a", "a"),
-            ("USE a -- it", "a"),
-            ("use a/* it */", "a"),
-            ("use  `a`` b` ;", "a` b"),
-            ("USE\tshop;", "shop"),
-            ("use", ""),
-        ] {
-            assert_eq!(&*schema_name(text.as_bytes()), name, "{text}");
-        }
-    }
 }

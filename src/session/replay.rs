@@ -8,7 +8,8 @@
 //!
 //! ROLLBACK always goes first: BEGIN would commit what an error left open, and nobody may hold a
 //! lock while it waits. If it warns (1196: a table without transactions was changed), the first run
-//! has left something behind and the replay is refused. Where the conflict names its key, the wait
+//! has left something behind and the replay is refused. What the transaction has changed in the
+//! session is put back behind it (see `txn::restore`). Where the conflict names its key, the wait
 //! is one's turn among those that lost on it, and a replay that loses again keeps its turn;
 //! otherwise it is a random pause.
 //!
@@ -138,6 +139,9 @@ where
     }
 
     async fn run_journal(&mut self) -> Result<Run, End> {
+        if !self.restore().await? {
+            return Ok(Run::Stop(ReplayOutcome::Refused));
+        }
         let rule = self.talk.deps.rule.clone();
         for index in 0..self.talk.journal.len() {
             let Some((entry, request)) = self.talk.journal.get(index) else { break };
@@ -178,6 +182,40 @@ where
             !status.in_trans() && status.autocommit() == self.talk.status.autocommit()
         });
         Ok(clean && replied.warnings == 0)
+    }
+
+    /// Brings the session back to what it was at BEGIN. False if the server refuses that.
+    async fn restore(&mut self) -> Result<bool, End> {
+        for command in self.talk.guard.restore().commands() {
+            let answer = self.exchange(&command, true).await?.answer;
+            if answer.status.is_none_or(|status| status.in_trans()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Brings the session to what it was after the first run, outside of a transaction: what the
+    /// client believes in. If that fails it can't go on, as later statements would mean something
+    /// else than the client thinks.
+    async fn reinstate(&mut self) -> Result<(), End> {
+        if self.talk.guard.restore().is_empty() {
+            return Ok(());
+        }
+        if !self.restore().await? {
+            return Err(End::BackendGone);
+        }
+        for index in 0..self.talk.journal.len() {
+            let Some((entry, request)) = self.talk.journal.get(index) else { break };
+            let Some(first) = entry.answer.filter(|_| entry.role == Role::Session) else {
+                continue;
+            };
+            let request = request.to_vec();
+            if self.exchange(&request, true).await?.answer.error != first.error {
+                return Err(End::BackendGone);
+            }
+        }
+        Ok(())
     }
 
     /// Sends a request and takes its whole reply in, unseen by the client.
@@ -264,9 +302,12 @@ where
     /// Gives the original error to the client, with no transaction open behind it.
     async fn give_up(&mut self, outcome: ReplayOutcome) -> Result<(), End> {
         // A first error that never reached the backend's ROLLBACK is answered all the same.
-        let rolled_back = self.roll_back().await;
+        let mut settled = self.roll_back().await.map(|_| ());
+        if settled.is_ok() {
+            settled = self.reinstate().await;
+        }
         self.give_back(outcome);
-        rolled_back.map(|_| ())
+        settled
     }
 
     /// The client has the first error, and the transaction has ended with it.

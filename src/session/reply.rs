@@ -257,10 +257,16 @@ impl Conversation {
                     self.statements.add(ok, (**prepared).clone());
                 }
             }
-            What::Use(schema) => self.schema = Some(schema.clone()).filter(|name| !name.is_empty()),
+            What::Use(schema) => {
+                self.schema = Some(schema.clone()).filter(|name| !name.is_empty());
+                // What went out behind it may hide another USE.
+                self.schema_known = self.expected.is_empty();
+            }
             What::Reset => {
                 self.session_reset();
                 self.charset_plain &= self.login_plain;
+                // TiDB goes back to the schema of the login, MariaDB stays.
+                self.schema_known = false;
             }
             What::Set(reads) => {
                 self.charset_plain = reads.charset_plain.unwrap_or(self.charset_plain);
@@ -271,6 +277,7 @@ impl Conversation {
                 self.user = user.clone();
                 self.registered.rename(user);
                 self.schema = schema.clone();
+                self.schema_known = true;
                 self.user_policies = self.policies.borrow().for_user(&self.user);
                 self.session_reset();
                 self.charset_plain = *plain;

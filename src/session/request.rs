@@ -202,6 +202,7 @@ impl Conversation {
             Command::STMT_SEND_LONG_DATA => self.long_data(request, up),
             Command::STMT_RESET => self.reset_statement(request, up),
             Command::PROCESS_KILL => self.process_kill(request, up),
+            Command::INIT_DB => self.init_db(request, up),
             _ => self.other(request, up),
         }
     }
@@ -222,7 +223,6 @@ impl Conversation {
         let payload = request.payload(up);
         let what = match request.command {
             Command::PING | Command::STATISTICS | Command::QUIT => What::Other,
-            Command::INIT_DB => What::Use(String::from_utf8_lossy(&payload[1..]).into()),
             Command::RESET_CONNECTION => What::Reset,
             Command::SET_OPTION => match *payload {
                 [_, on @ (0 | 1), 0] => What::MultiStatements(on == 0),
@@ -254,6 +254,8 @@ impl Conversation {
         );
         if !harmless {
             self.unguard(Unguarded::Command, up);
+            // Old servers have one that drops a schema.
+            self.schema_known = false;
         }
         self.send(request, what, 0, up);
         Step::Next

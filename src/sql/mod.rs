@@ -27,6 +27,7 @@ mod verb;
 
 pub mod classify;
 pub mod scan;
+pub mod schema;
 pub mod shape;
 pub mod split;
 pub mod tag;
@@ -36,6 +37,7 @@ pub use classify::{Class, Classifier, Kind, Reason, TableName};
 pub use kill::{Kill, kill};
 pub use lex::Lexing;
 pub use scan::{Scan, scan};
+pub use schema::schema_name;
 pub use shape::shape;
 pub use split::{Piece, Splitter};
 pub use tag::{TagValues, comment_value, correct_column, traceparent, without_comments, write_tag};

@@ -66,6 +66,8 @@ pub struct Effects {
     pub hides_quotes: bool,
     /// In later texts `"x"` may be an identifier.
     pub turns_ansi_quotes_on: bool,
+    /// The schema in use may be another one.
+    pub hides_schema: bool,
     /// How texts read when it has succeeded.
     pub settles: Option<Reads>,
 }
@@ -91,8 +93,14 @@ impl Effects {
         if scan.may_hide_set() || scan.verb == Verb::Prepare {
             effects.note_hidden(text);
         }
+        if scan.may_hide_set() || matches!(scan.verb, Verb::Ddl(_)) {
+            // DROP DATABASE of the one in use leaves none.
+            let words: [&[u8]; 3] = [b"use", b"database", b"schema"];
+            effects.hides_schema = words.iter().any(|word| has_word(text, word));
+        }
         // Of a long text only the beginning is seen. (A procedure gives the character set and the
         // sql_mode back that it found.)
+        effects.hides_schema |= pieces || scan.verb == Verb::Execute;
         effects.hides_quotes |= pieces;
         effects.turns_ansi_quotes_on |= pieces;
         effects

@@ -5,7 +5,9 @@
 //! the session waits for an answer, the explainer takes it that every statement succeeds; what
 //! else the answer may hold is said as a [`Condition`]. Nothing is guessed.
 
-use crate::sql::{self, Class, Classifier, Kind, Lexing, Piece, Scan, Splitter, Switch, Verb};
+use crate::sql::{
+    self, Class, Classifier, Kind, Lexing, Piece, Reason, Scan, Splitter, Switch, Verb,
+};
 use crate::wire::command::Command;
 use crate::wire::frame::HEADER_LEN;
 
@@ -52,6 +54,8 @@ pub enum Unknown {
     FirstSucceeds,
     /// Whether the answer carries a generated id.
     GeneratedId,
+    /// Whether a schema was in use before USE.
+    Schema,
     /// Whether the statement commits.
     MayCommit,
     /// Whether the statement opens a transaction.
@@ -63,7 +67,10 @@ pub enum Unknown {
 impl Unknown {
     /// It doesn't matter to a transaction that is not replayed anyway.
     const fn is_about_a_replay(self) -> bool {
-        matches!(self, Self::End | Self::FirstSucceeds | Self::GeneratedId | Self::EndedBefore)
+        matches!(
+            self,
+            Self::End | Self::FirstSucceeds | Self::GeneratedId | Self::Schema | Self::EndedBefore
+        )
     }
 
     /// The label in JSON.
@@ -75,6 +82,7 @@ impl Unknown {
             Self::End => "ends_by_commit",
             Self::FirstSucceeds => "first_statement_succeeds",
             Self::GeneratedId => "no_generated_id",
+            Self::Schema => "schema_in_use",
             Self::MayCommit => "does_not_commit",
             Self::MayOpen => "opens_nothing",
             Self::EndedBefore => "did_not_end_before",
@@ -98,6 +106,7 @@ impl Unknown {
                 "if the first statement, which opens the transaction, succeeds; else begin_not_seen"
             }
             Self::GeneratedId => "if the answer carries no generated id; else generated_id",
+            Self::Schema => "if a schema was in use before USE; else schema_change",
             Self::MayCommit => {
                 "if the statement doesn't commit on its way; else what follows stands alone"
             }
@@ -222,6 +231,10 @@ pub struct Explainer<'a> {
     journal: Journal,
     journal_bytes_max: usize,
     lexing: Lexing,
+    /// The schema in use, once the text has said it.
+    schema: Option<Box<str>>,
+    /// It may have been changed where it can't be seen.
+    schema_hidden: bool,
     autocommit: bool,
     /// The text has said whether autocommit is on.
     autocommit_said: bool,
@@ -250,6 +263,8 @@ impl<'a> Explainer<'a> {
             journal: Journal::new(journal_bytes_max, Budget::new(journal_bytes_max)),
             journal_bytes_max,
             lexing: Lexing::default(),
+            schema: None,
+            schema_hidden: false,
             autocommit: true,
             autocommit_said: false,
             hides_quotes: None,
@@ -478,7 +493,7 @@ impl<'a> Explainer<'a> {
         let mut txn = Txn { unguarded: None, conditions: Vec::new(), ..txn };
         if flags.opened {
             // All of a transaction in one packet: nobody looks at it.
-            let why = Unguarded::Statement(sql::Reason::MultiStatement);
+            let why = Unguarded::Statement(Reason::MultiStatement);
             txn.unguarded = Some((why, here.source.clone()));
             return txn.verdict();
         }
@@ -524,7 +539,11 @@ impl<'a> Explainer<'a> {
             return self.unguard(Unguarded::Declined, here);
         }
         let class = self.classify(here.text, &here.scan);
-        match self.guard.admit(&class) {
+        let admitted = match class.unsafe_reason {
+            Some(Reason::SchemaChange) => self.admit_use(here),
+            _ => self.guard.admit(&class),
+        };
+        match admitted {
             Ok(role) => self.record(here, role),
             Err(why) => return self.unguard(why, here),
         }
@@ -532,6 +551,16 @@ impl<'a> Explainer<'a> {
         if let Some(txn) = self.txn.as_mut().filter(|txn| generates && txn.unguarded.is_none()) {
             txn.depends(Unknown::GeneratedId, &here.source);
         }
+    }
+
+    fn admit_use(&mut self, here: &Here<'_>) -> Result<Role, Unguarded> {
+        const OF_THE_LOGIN: &str = "login";
+        let schema = self.schema.as_deref().unwrap_or(OF_THE_LOGIN);
+        let role = self.guard.admit_use(Some(schema).filter(|_| !self.schema_hidden))?;
+        if let Some(txn) = self.txn.as_mut().filter(|_| self.schema.is_none()) {
+            txn.depends(Unknown::Schema, &here.source);
+        }
+        Ok(role)
     }
 
     fn classify(&mut self, text: &[u8], scan: &Scan) -> std::sync::Arc<Class> {
@@ -551,6 +580,7 @@ impl<'a> Explainer<'a> {
             self.hides_quotes = Some(here.source.clone());
         }
         self.lexing.ansi_quotes |= effects.turns_ansi_quotes_on;
+        self.schema_hidden |= effects.hides_schema;
         effects
     }
 
@@ -570,6 +600,10 @@ impl<'a> Explainer<'a> {
                 self.lexing.ansi_quotes = ansi_quotes;
                 self.lexing.no_backslash_escapes = says_no_backslash_escapes(here.text);
             }
+        }
+        if here.scan.verb == Verb::Use && !here.scan.multi {
+            self.schema = Some(sql::schema_name(&here.text[here.scan.body..]));
+            self.schema_hidden = false;
         }
         let said = matches!(here.scan.verb, Verb::Set(kind) if kind.autocommit.is_some());
         self.autocommit_said |= said;

@@ -8,11 +8,13 @@
 //! The inputs of a run are the data (which the replay reads anew and compares), the clock and
 //! random functions (compared where the client saw them), and the session: schema in use,
 //! variables, last insert id, prepared statements with their parameter types. The session is the
-//! same connection, so its part is equal as long as no request of the transaction changes it.
+//! same connection, so its part is equal as long as no request of the transaction changes it, or
+//! what it changes can be put back (see [`super::restore`]).
 
 use crate::sql::{Class, Kind, Reason};
 
 use super::journal::{Full, Role};
+use super::restore::Restore;
 
 /// Why a transaction is not guarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,6 +112,8 @@ pub struct Guard {
     inherited: Vec<u32>,
     /// Statements executed in this transaction with types of their own.
     bound: Vec<u32>,
+    /// What a replay has to put back.
+    restore: Restore,
 }
 
 impl Guard {
@@ -117,6 +121,13 @@ impl Guard {
     pub fn begin(&mut self) {
         self.inherited.clear();
         self.bound.clear();
+        self.restore.clear();
+    }
+
+    /// What a replay has to put back before it begins.
+    #[must_use]
+    pub const fn restore(&self) -> &Restore {
+        &self.restore
     }
 
     /// May a transaction that begins now be replayed? Not if something may hold for it alone that
@@ -137,6 +148,15 @@ impl Guard {
                 Kind::Read => Role::Read,
                 _ => Role::Write,
             }),
+        }
+    }
+
+    /// May a change of the schema in use be replayed? If the schema before it is known; a replay
+    /// begins there.
+    pub fn admit_use(&mut self, schema: Option<&str>) -> Result<Role, Unguarded> {
+        match schema.is_some_and(|name| self.restore.remember_schema(name)) {
+            true => Ok(Role::Session),
+            false => Err(Unguarded::Statement(Reason::SchemaChange)),
         }
     }
 

@@ -18,6 +18,8 @@ pub enum Role {
     Commit,
     /// Reads.
     Read,
+    /// Changes the session, not data.
+    Session,
     /// Writes, or may write.
     Write,
 }

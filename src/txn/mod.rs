@@ -9,6 +9,7 @@
 //! journal      its requests and the fingerprints of its answers, bounded
 //! fingerprint  what makes two answers equal
 //! replay       what to send again, what to accept, how often to try
+//! restore      what a transaction changes in its session, and how that is taken back
 //! reason       why a transaction is not replayed, in words
 //! record       what is told about a transaction when it has ended
 //! ```
@@ -27,3 +28,4 @@ pub mod journal;
 pub mod reason;
 pub mod record;
 pub mod replay;
+pub mod restore;

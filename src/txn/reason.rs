@@ -64,7 +64,7 @@ impl Unguarded {
             ),
             Self::Command => cure(
                 "A command that is no statement changed or read the session, or failed.",
-                "Send such commands (COM_INIT_DB, COM_FIELD_LIST …) outside of transactions.",
+                "Send such commands (COM_FIELD_LIST, COM_STMT_FETCH …) outside of transactions.",
             ),
             Self::CommitFailed => {
                 plain("COMMIT was answered by an error, and the transaction may still be open.")
@@ -163,8 +163,8 @@ const fn statement(reason: Reason) -> Told {
             "Take the number of rows from the answer.",
         ),
         Reason::SchemaChange => cure(
-            "USE changes the session.",
-            "Send it outside of transactions, or name tables with their schema.",
+            "USE, where the schema in use before it isn't known, so that nothing can go back to it.",
+            "Name a schema at login, or send USE outside of transactions.",
         ),
         Reason::SelectInto => cure(
             "SELECT … INTO writes a variable or a file.",

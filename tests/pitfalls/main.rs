@@ -6,4 +6,5 @@ mod support;
 
 mod play;
 
+mod session;
 mod statements;

@@ -117,7 +117,9 @@ const ROWS: &[&str] = &[
     "INSERT INTO {other}.t VALUES (3, 300)",
 ];
 
-const HOT: &str = "SELECT v FROM t WHERE id = 1";
+const HOT: &str = "SELECT v FROM {schema}.t WHERE id = 1";
+
+const COLD: &str = "SELECT v FROM {schema}.t WHERE id = 2";
 
 /// How a case is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +193,7 @@ impl Stage<'_> {
             }
         }
         let records = proxy.records();
-        let Some(record) = records.first() else { return Err("no record".into()) };
+        let Some(record) = records.last() else { return Err("no record".into()) };
         let told = (record.field("unguarded"), record.field("replay"));
         let expected = match (case.fate, play) {
             (Unguarded(reason), _) => (reason, ""),
@@ -213,7 +215,7 @@ impl Stage<'_> {
         let mut heard = Vec::new();
         let begin = if self.backend.is_tidb { "BEGIN OPTIMISTIC" } else { "BEGIN" };
         let read: &[&str] = if play == Play::Read { &[HOT] } else { &[] };
-        let until = [case.before, &[begin, "SELECT v FROM t WHERE id = 2"], read, case.steps];
+        let until = [case.before, &[begin, COLD], read, case.steps];
         for text in until.concat() {
             heard.push(self.say(&mut raw, text).await);
         }
@@ -239,12 +241,14 @@ impl Stage<'_> {
 fn explained(case: &Case) -> Result<(), String> {
     let classifier = Classifier::new(64);
     let mut explainer = Explainer::new(&classifier, 1 << 20);
-    let until = [&["USE here"], case.before, &["BEGIN"], case.steps, &["COMMIT"]].concat();
+    let all = [&["USE here"], case.before, &["BEGIN"], case.steps, &["COMMIT"]].concat();
+    let name = |text: &&str| text.replace("{schema}", "here").replace("{other}", "there");
+    let all: Vec<String> = all.iter().map(name).collect();
     let mut verdicts = Vec::new();
-    for (line, text) in (1..).zip(&until) {
+    for (line, text) in (1..).zip(&all) {
         verdicts.extend(explainer.read(Piece { text: text.as_bytes(), cut: false, line }));
     }
-    let told = match verdicts.iter().find(|verdict| verdict.protection != Protection::Alone) {
+    let told = match verdicts.iter().rfind(|verdict| verdict.protection != Protection::Alone) {
         Some(verdict) => match &verdict.protection {
             Protection::Unguarded { why, .. } => Some(why.as_str()),
             Protection::Alone | Protection::Replayable => None,

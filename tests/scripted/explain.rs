@@ -54,7 +54,9 @@ impl Model {
 type Sums = (BTreeMap<String, usize>, u64);
 
 async fn session(packets: &[(&str, Does)], commits: bool) -> Sums {
-    let mut talk = setup(RETRY).open().await;
+    let mut logged_in = setup(RETRY);
+    logged_in.schema = Some("bank");
+    let mut talk = logged_in.open().await;
     let mut model = Model { open: false, autocommit: true, commits };
     for (text, does) in packets {
         let reply = model.answer(*does);
@@ -138,6 +140,9 @@ const WORDS: &[(&str, Does)] = &[
     ("SELECT 1", Does::Nothing),
     ("SHOW TABLES", Does::Nothing),
     ("USE other", Does::Nothing),
+    ("USE `a b`", Does::Nothing),
+    ("SELECT 1; USE x", Does::Nothing),
+    ("EXECUTE s", Does::Nothing),
     ("SAVEPOINT a", Does::Nothing),
     ("ROLLBACK TO a", Does::Nothing),
     ("CREATE TABLE x (v INT)", Does::End),

@@ -30,6 +30,7 @@ mod receipt;
 mod relay;
 mod replay;
 mod server;
+mod session;
 mod statement;
 mod tag;
 mod track;

@@ -47,7 +47,6 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("SELECT * FROM information_schema.tidb_trx", "system_table"),
     ("SHOW WARNINGS", "show"),
     ("EXPLAIN SELECT 1", "explain"),
-    ("USE other", "schema_change"),
     ("LOCK TABLES t WRITE", "lock_tables"),
     ("CALL p()", "call"),
     ("UPDATE t SET v = 1; UPDATE t SET v = 2", "multi_statement"),
@@ -132,7 +131,6 @@ async fn commands_that_read_or_change_the_session() {
     let fetch = [&about(Command::STMT_FETCH, 1)[..], &[1, 0, 0, 0]].concat();
     let kill = command(Command::PROCESS_KILL, &[1, 0, 0, 0]);
     for (payload, reply) in [
-        (command(Command::INIT_DB, b"other"), ok(TX)),
         (field_list, columns),
         (command(Command::SET_OPTION, &[0, 0]), Reply::of([eof(TX, 0)])),
         (fetch, Reply::of([row(&["1"]), eof(TX, 0)])),

@@ -1,0 +1,172 @@
+//! What a transaction changes in its session: put back before a replay, and as the client knows it
+//! where the replay is given up.
+
+use txguard::base::metrics::ReplayOutcome::{Mismatch, Refused, Succeeded};
+use txguard::session::End;
+use txguard::wire::command::Command;
+
+use super::harness::{RETRY, Setup, Talk, setup};
+use super::words::*;
+
+fn in_schema(schema: &'static str) -> Setup {
+    Setup { schema: Some(schema), ..setup(RETRY) }
+}
+
+fn init_db(schema: &str) -> Vec<u8> {
+    command(Command::INIT_DB, schema.as_bytes())
+}
+
+/// The server alone hears a command.
+async fn hears(talk: &mut Talk, payload: &[u8], reply: &Reply) {
+    talk.server.expect(payload).await;
+    talk.server.reply(reply).await;
+}
+
+/// BEGIN, a read, USE in two ways, a write, and a conflict.
+async fn uses(talk: &mut Talk) {
+    talk.sql("BEGIN", &ok(TX)).await;
+    talk.sql("SELECT v FROM t", &rows(&["5"], TX)).await;
+    talk.sql("USE other", &ok(TX)).await;
+    talk.step(&init_db("third"), &ok(TX)).await;
+    talk.sql("USE nowhere", &err(1049, "Unknown database 'nowhere'")).await;
+    talk.sql("UPDATE t SET v = 1", &changed(1, TX)).await;
+    talk.commit_conflicts(1).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_begins_in_the_schema_of_begin_and_uses_the_others_in_their_place() {
+    let mut talk = in_schema("shop").open().await;
+    uses(&mut talk).await;
+    hears(&mut talk, &init_db("shop"), &ok(AUTO)).await;
+    talk.again("BEGIN", &ok(TX)).await;
+    talk.again("SELECT v FROM t", &rows(&["5"], TX)).await;
+    talk.again("USE other", &ok(TX)).await;
+    hears(&mut talk, &init_db("third"), &ok(TX)).await;
+    talk.again("USE nowhere", &err(1049, "Unknown database 'nowhere'")).await;
+    talk.again("UPDATE t SET v = 1", &changed(1, TX)).await;
+    talk.again("COMMIT", &ok(AUTO)).await;
+    talk.client.expect(&ok(AUTO)).await;
+    assert_eq!(talk.replays(Succeeded), 1);
+    // The next one begins where this one ended, and nothing is put back for it.
+    talk.guarded(2).await;
+    // One that uses another goes back to that.
+    talk.sql("BEGIN", &ok(TX)).await;
+    talk.sql("USE shop", &ok(TX)).await;
+    talk.commit_conflicts(3).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    hears(&mut talk, &init_db("third"), &ok(AUTO)).await;
+    talk.again("BEGIN", &ok(TX)).await;
+    talk.again("USE shop", &ok(TX)).await;
+    talk.again("COMMIT", &ok(AUTO)).await;
+    talk.client.expect(&ok(AUTO)).await;
+    talk.usable().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_is_given_up_leaves_the_schema_that_the_client_believes_in() {
+    let mut talk = in_schema("shop").open().await;
+    uses(&mut talk).await;
+    hears(&mut talk, &init_db("shop"), &ok(AUTO)).await;
+    talk.again("BEGIN", &ok(TX)).await;
+    talk.again("SELECT v FROM t", &rows(&["6"], TX)).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    hears(&mut talk, &init_db("shop"), &ok(AUTO)).await;
+    talk.again("USE other", &ok(AUTO)).await;
+    hears(&mut talk, &init_db("third"), &ok(AUTO)).await;
+    talk.again("USE nowhere", &err(1049, "Unknown database 'nowhere'")).await;
+    talk.client.expect(&conflict(1)).await;
+    assert_eq!(talk.replays(Mismatch), 1);
+    talk.usable().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schema_that_is_gone_refuses_the_replay_and_ends_the_session_if_nothing_else_is_exact() {
+    let mut talk = in_schema("shop").open().await;
+    uses(&mut talk).await;
+    let gone = err(1049, "Unknown database 'shop'");
+    hears(&mut talk, &init_db("shop"), &gone).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    hears(&mut talk, &init_db("shop"), &gone).await;
+    talk.client.expect(&conflict(1)).await;
+    assert_eq!(talk.replays(Refused), 1);
+    assert_eq!(talk.ended().await, End::BackendGone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schema_that_is_not_known_at_begin() {
+    const NO: &[u8] = b"";
+    for (schema, before) in [
+        (None, NO),
+        (Some("a b"), NO),
+        (Some("shop"), &query("SELECT 1; USE other")),
+        (Some("shop"), &query("EXECUTE s")),
+        (Some("shop"), &query("DROP DATABASE shop")),
+        (Some("shop"), &query("/*!40000 USE other */")),
+        (Some("shop"), &query("USE /* a name that isn't read */ other")),
+        (Some("shop"), &[Command::RESET_CONNECTION.0]),
+        (Some("shop"), &command(Command::REFRESH, &[1])),
+    ] {
+        for payload in [query("USE third"), init_db("third")] {
+            let mut talk = Setup { schema, ..setup(RETRY) }.open().await;
+            if !before.is_empty() {
+                talk.step(before, &ok(AUTO)).await;
+            }
+            // What SET TRANSACTION would have done is over with the first one.
+            talk.sql("BEGIN", &ok(TX)).await;
+            talk.sql("COMMIT", &ok(AUTO)).await;
+            let known = talk.unguarded().len();
+            talk.sql("BEGIN", &ok(TX)).await;
+            talk.step(&payload, &ok(TX)).await;
+            talk.sql("COMMIT", &conflict(1)).await;
+            talk.server.silent().await;
+            assert_eq!(talk.unguarded().split_off(known), ["schema_change"], "{}", show(before));
+            // From here on it is.
+            talk.sql("BEGIN", &ok(TX)).await;
+            talk.sql("USE other", &ok(TX)).await;
+            talk.commit_conflicts(2).await;
+            talk.again("ROLLBACK", &ok(AUTO)).await;
+            hears(&mut talk, &init_db("third"), &ok(AUTO)).await;
+            talk.again("BEGIN", &ok(TX)).await;
+            talk.again("USE other", &ok(TX)).await;
+            talk.again("COMMIT", &ok(AUTO)).await;
+            talk.client.expect(&ok(AUTO)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_use_that_others_were_sent_behind_tells_nothing_for_sure() {
+    let mut talk = in_schema("shop").open().await;
+    talk.client.send(&query("USE other")).await;
+    talk.client.send(&query("SELECT 1; USE third")).await;
+    for text in ["USE other", "SELECT 1; USE third"] {
+        talk.server.expect(&query(text)).await;
+    }
+    for _ in 0..2 {
+        talk.answer(&ok(AUTO)).await;
+    }
+    talk.sql("BEGIN", &ok(TX)).await;
+    talk.sql("COMMIT", &ok(AUTO)).await;
+    talk.sql("BEGIN", &ok(TX)).await;
+    talk.sql("USE shop", &ok(TX)).await;
+    talk.sql("COMMIT", &conflict(1)).await;
+    talk.server.silent().await;
+    assert_eq!(talk.unguarded().last().map(String::as_str), Some("schema_change"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prepared_use_is_replayed_too() {
+    let mut talk = in_schema("shop").open().await;
+    talk.step(&prepare("USE other"), &prepare_ok(false, 1, 0, 0)).await;
+    talk.sql("BEGIN", &ok(TX)).await;
+    talk.step(&execute(1), &ok(TX)).await;
+    talk.commit_conflicts(1).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    hears(&mut talk, &init_db("shop"), &ok(AUTO)).await;
+    talk.again("BEGIN", &ok(TX)).await;
+    hears(&mut talk, &execute(1), &ok(TX)).await;
+    talk.again("COMMIT", &ok(AUTO)).await;
+    talk.client.expect(&ok(AUTO)).await;
+    talk.usable().await;
+}
