@@ -37,7 +37,7 @@ BEGIN;
 INSERT INTO log (note) VALUES ('a;b'); COMMIT;
 BEGIN;
 UPDATE account
-  SET balance = @x;
+  SET balance = @x := 1;
 COMMIT;
 BEGIN;
 SHOW TABLES";
@@ -54,7 +54,7 @@ fn a_file_gives_a_line_for_each_transaction_and_the_sums() {
     2                        1  -         autocommit: nothing to replay
     3-6                      4  yes
     8-9                      3  yes, if   no_generated_id
-    10-13                    3  no        user_variable             line 11: UPDATE account SET balance = @x
+    10-13                    3  no        user_variable             line 11: UPDATE account SET balance = @x := 0
     14-15                    2  no        show                      line 15: SHOW TABLES
 
     transactions: 4
@@ -64,7 +64,7 @@ fn a_file_gives_a_line_for_each_transaction_and_the_sums() {
 
     reason         transactions  what is in the way; what to do
     show           1             SHOW tells what may change. Send it outside of transactions.
-    user_variable  1             A user variable (@x) outlives the transaction. Keep the value in the application.
+    user_variable  1             A query assigns a user variable on its way (@x := …). Keep the value in the application.
 
     condition        times
     autocommit_on    1      if autocommit is on at the beginning; with autocommit off (--autocommit-off) a statement may open a transaction
@@ -92,7 +92,7 @@ fn json_says_the_same() {
     assert_eq!(transactions[2]["conditions"][0]["condition"], "no_generated_id");
     let reason = &transactions[3]["reasons"][0];
     assert_eq!((&reason["reason"], &reason["line"]), (&json!("user_variable"), &json!(11)));
-    assert_eq!(reason["statement"], "UPDATE account SET balance = @x");
+    assert_eq!(reason["statement"], "UPDATE account SET balance = @x := 0");
     assert!(reason["remedy"].is_string());
     assert!(!text(&output.stdout).contains("secret"), "no literal is shown");
 }
@@ -106,15 +106,15 @@ fn a_statement_is_asked_about_as_a_part_of_a_transaction() {
         "{}",
         text(&yes.stderr)
     );
-    let no = explain(&["UPDATE t SET v = 'secret'; SELECT @x"], b"");
+    let no = explain(&["UPDATE t SET v = 'secret'; SELECT @x := 1"], b"");
     assert_eq!(no.status.code(), Some(1));
     insta::assert_snapshot!(text(&no.stdout), @"
     line 1: not replayable: user_variable
-      line 1: SELECT @x
-      A user variable (@x) outlives the transaction.
+      line 1: SELECT @x := 0
+      A query assigns a user variable on its way (@x := …).
       remedy: Keep the value in the application.
     ");
-    let json = as_json(&explain(&["--json", "SELECT @x"], b""));
+    let json = as_json(&explain(&["--json", "SELECT @x := 1"], b""));
     assert_eq!(json["replayable"], false);
     assert_eq!(json["transactions"][0]["reasons"][0]["reason"], "user_variable");
     let json = as_json(&explain(&["--json", "BEGIN; SELECT NOW(); COMMIT"], b""));

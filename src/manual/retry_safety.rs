@@ -24,7 +24,16 @@
 //! ROLLBACK takes rows back, not the session. A transaction may change the schema in use (USE,
 //! COM_INIT_DB) if txguard knows the one at BEGIN: from the login, or from a USE that it has seen
 //! succeed, not behind texts that may hide another one. A replay goes back to it before BEGIN and
-//! runs each USE in its place. If the replay is given up, the session is brought to where the
+//! runs each USE in its place.
+//!
+//! It may also SET user variables and the session variables of `sql::SESSION_VARIABLES`, to values
+//! that are written out. Right before the first SET of a variable txguard sends one of its own that
+//! keeps the value in `@__txguard_0` and so on; a transaction without SET costs nothing. A replay
+//! puts the values back before BEGIN and runs each SET in its place. So a statement may read user
+//! variables, whoever has set them. A user variable that had never been set is NULL afterwards, and
+//! MariaDB types the two differently: if the client has looked at it the replay is refused.
+//!
+//! If the replay is given up, the session is brought to where the
 //! first run left it, which is what the client believes in; if even that fails (somebody has
 //! dropped the schema), the client gets its error and the connection is closed.
 //!
@@ -94,7 +103,7 @@
 //! | `select_into` | SELECT … INTO writes a variable or a file. | Fetch the value, and send it as a value. |
 //! | `sequence` | A sequence never gives the same value twice. | Fetch it before BEGIN, and send it as a value. |
 //! | `session_variable` | It reads the state of the session: @@x, DATABASE(), a SET_VAR hint … | Read it before BEGIN. |
-//! | `set` | SET changes the session. | Send it before BEGIN. |
+//! | `set` | SET of something that can't be put back, or to a value that isn't written out. | Send it before BEGIN. |
 //! | `show` | SHOW tells what may change. | Send it outside of transactions. |
 //! | `sleep` | SLEEP() and BENCHMARK() take their time again. | |
 //! | `system_table` | It reads tables that show the state of sessions and servers. | Read them outside of transactions. |
@@ -103,7 +112,7 @@
 //! | `tso_visible` | It reads the transaction's own timestamp. | |
 //! | `unknown_function` | It calls a function that isn't on the known-safe list, maybe a stored one. | Compute the value in the application. |
 //! | `unparsable` | The parser doesn't understand it. | Check its syntax; with ANSI_QUOTES, write strings in single quotes. |
-//! | `user_variable` | A user variable (@x) outlives the transaction. | Keep the value in the application. |
+//! | `user_variable` | A query assigns a user variable on its way (@x := …). | Keep the value in the application. |
 //!
 //! # Limits of the promise
 //!

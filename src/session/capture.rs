@@ -90,7 +90,8 @@ impl Conversation {
             | Injected::Probe
             | Injected::Receipt
             | Injected::Restore
-            | Injected::Right => {}
+            | Injected::Right
+            | Injected::Save => {}
             Injected::StartTs => {
                 if let Some(txn) = self.txn.as_mut() {
                     txn.start_ts = value.as_deref().and_then(decimal);

@@ -249,6 +249,8 @@ enum Injected {
     Flags,
     /// Gives the diagnostics functions the values back that they had behind COMMIT.
     Restore,
+    /// Keeps the values that a SET of the client will change.
+    Save,
     /// COM_PING behind an error at a commit point: is the transaction still open?
     Probe,
     /// The idempotency key, between the receipt and COMMIT in the same packet.

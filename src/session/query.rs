@@ -10,7 +10,7 @@ use crate::txn::journal::Role;
 
 use super::key::Claim;
 use super::request::{Request, Step};
-use super::{Conversation, What};
+use super::{Conversation, Injected, What};
 
 /// Why a KILL isn't part of a guarded transaction.
 pub(super) const KILL: Unguarded = Unguarded::Statement(Reason::OtherStatement);
@@ -144,6 +144,7 @@ impl Conversation {
         let class = self.deps.classifier.classify(text, scan, self.lexing, &mut self.scratch);
         let admitted = match class.unsafe_reason {
             Some(Reason::SchemaChange) => self.judge_use(),
+            Some(Reason::Set) => self.judge_set(request, scan, up),
             _ => self.guard.admit(&class),
         };
         match admitted {
@@ -159,6 +160,24 @@ impl Conversation {
     pub(super) fn judge_use(&mut self) -> Result<Role, Unguarded> {
         let known = self.schema_known && self.txn.as_ref().is_some_and(|txn| txn.open);
         self.guard.admit_use(self.schema.as_deref().filter(|_| known))
+    }
+
+    /// May a SET be replayed? If so, what it changes is saved first.
+    fn judge_set(
+        &mut self,
+        request: Request,
+        scan: &Scan,
+        up: &mut Lane,
+    ) -> Result<Role, Unguarded> {
+        let text = &request.payload(up)[1..];
+        let open = self.txn.as_ref().filter(|txn| txn.open);
+        let acts = open.is_some_and(|txn| !txn.plan.observe_only);
+        let set = open.and_then(|_| sql::assigned(text, scan, self.lexing));
+        let (role, saves) = self.guard.admit_set(set)?;
+        if acts && !saves.is_empty() {
+            self.inject(&saves, Injected::Save, up);
+        }
+        Ok(role)
     }
 
     /// COM_INIT_DB: USE without a text.

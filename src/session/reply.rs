@@ -3,7 +3,7 @@
 use crate::base::error::CommitError;
 use crate::net::lane::Lane;
 use crate::net::relay::Flow;
-use crate::sql;
+use crate::sql::{self, Reason};
 use crate::txn::guard::Unguarded;
 use crate::txn::record::Outcome;
 use crate::txn::replay::ReplayOutcome;
@@ -125,6 +125,10 @@ impl Conversation {
                     (Injected::Flags, Some(status)) => self.note_flags(status),
                     (Injected::Receipt, status) => self.receipt_taken(status),
                     (Injected::Right, _) => self.told_right(seen.error),
+                    // What can't be saved can't be put back.
+                    (Injected::Save, None) => {
+                        self.unguard(Unguarded::Statement(Reason::Set), up);
+                    }
                     _ => {}
                 }
             }

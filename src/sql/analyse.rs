@@ -331,7 +331,8 @@ impl Look<'_> {
             b'@' if self.shape.get(at + 1) == Some(&b'@') || self.before(at) == Some(b'@') => {
                 self.refuse(Reason::SessionVariable);
             }
-            b'@' => self.refuse(Reason::UserVariable),
+            // To read one is no harm: what sets it is put back before a replay.
+            b':' if self.shape.get(at + 1) == Some(&b'=') => self.refuse(Reason::UserVariable),
             b'.' => {
                 self.call = Some(Callee { name: String::new(), quoted: false, qualified: true });
             }

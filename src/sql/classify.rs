@@ -83,7 +83,7 @@ pub enum Reason {
     Sequence,
     /// `@@x`, or a function that reads state of the session.
     SessionVariable,
-    /// SET.
+    /// SET; whether it can be repeated all the same is for [`super::assigned`] to say.
     Set,
     /// SHOW.
     Show,
@@ -101,7 +101,7 @@ pub enum Reason {
     UnknownFunction,
     /// The parser doesn't understand it.
     Unparsable,
-    /// `@x`.
+    /// `@x := …` within a query.
     UserVariable,
 }
 
@@ -264,7 +264,7 @@ impl Classifier {
         shape(text, lexing, scratch);
         let class = self.lookup(scratch);
         match scan_reason(scan) {
-            // The shape names the variable as well; this line only matters if that ever broke.
+            // The shape names it as well; this line only matters if that ever broke.
             Some(reason) if class.unsafe_reason.is_none() => {
                 Arc::new(Class { unsafe_reason: Some(reason), ..Class::clone(&class) })
             }
@@ -410,11 +410,5 @@ fn refused_unread(text: &[u8], lexing: Lexing) -> Option<Reason> {
 }
 
 fn scan_reason(scan: &Scan) -> Option<Reason> {
-    if scan.user_variable {
-        Some(Reason::UserVariable)
-    } else if scan.system_variable {
-        Some(Reason::SessionVariable)
-    } else {
-        None
-    }
+    scan.system_variable.then_some(Reason::SessionVariable)
 }

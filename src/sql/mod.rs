@@ -13,12 +13,15 @@
 //! run again with the same rows, at any time, on the same connection; whatever isn't known to be
 //! so has a reason. A reason too many costs a replay, one too few costs data.
 //!
+//! What a SET assigns, where it can be repeated, is told by [`assigned`].
+//!
 //! A file of statements is cut by [`split`], with the same rules.
 //!
 //! Text that goes to a server is the client's own bytes with a [`tag`] before them, never printed
 //! from a syntax tree. This room names no socket, file, clock or task.
 
 mod analyse;
+mod assign;
 mod call;
 mod function;
 mod kill;
@@ -32,6 +35,7 @@ pub mod shape;
 pub mod split;
 pub mod tag;
 
+pub use assign::{OWN_PREFIX, SESSION_VARIABLES, Variable, assigned};
 pub use call::{Argument, Call, call};
 pub use classify::{Class, Classifier, Kind, Reason, TableName};
 pub use kill::{Kill, kill};

@@ -22,21 +22,13 @@ pub struct Scan {
     pub opaque: bool,
     /// An optimizer hint `/*+ */`.
     pub hints: bool,
-    /// `@x` outside strings, comments and quoted identifiers.
-    pub user_variable: bool,
-    /// `@@x`, likewise.
+    /// `@@x` outside strings, comments and quoted identifiers.
     pub system_variable: bool,
     /// Offset of the first byte of the statement, behind white space and plain comments.
     pub body: usize,
 }
 
 impl Scan {
-    /// Whether any variable is named.
-    #[must_use]
-    pub const fn has_variable(&self) -> bool {
-        self.user_variable || self.system_variable
-    }
-
     /// Whether a change of `sql_mode` or of the client's character set may hide where [`Verb`]
     /// doesn't show it. The caller can't trust its [`Lexing`] afterwards.
     #[must_use]
@@ -59,7 +51,6 @@ pub fn scan(text: &[u8], lexing: Lexing) -> Scan {
         empty: false,
         opaque: false,
         hints: false,
-        user_variable: false,
         system_variable: false,
         body: 0,
     };
@@ -133,7 +124,6 @@ impl Scan {
             self.system_variable = true;
             at + 1
         } else {
-            self.user_variable = true;
             at
         }
     }
@@ -384,16 +374,16 @@ mod tests {
     fn variables_and_hints_are_told() {
         let of = |text| {
             let look = look(text);
-            (look.user_variable, look.system_variable, look.hints)
+            (look.system_variable, look.hints)
         };
-        assert_eq!(of("SELECT @a"), (true, false, false));
-        assert_eq!(of("SELECT @@a"), (false, true, false));
-        assert_eq!(of("SELECT @@a, @b"), (true, true, false));
-        assert_eq!(of("SELECT @'a'"), (true, false, false));
-        assert_eq!(of("SELECT '@', `@`, \"@\" /* @ */ -- @"), (false, false, false));
-        assert_eq!(of("SELECT /*+ h */ 1"), (false, false, true));
-        assert_eq!(of("/*+ h */ SELECT 1"), (false, false, true));
-        assert_eq!(of("SELECT '/*+'"), (false, false, false));
+        assert_eq!(of("SELECT @a"), (false, false));
+        assert_eq!(of("SELECT @@a"), (true, false));
+        assert_eq!(of("SELECT @b, @@a"), (true, false));
+        assert_eq!(of("SELECT @'a'"), (false, false));
+        assert_eq!(of("SELECT '@', `@`, \"@\" /* @ */ -- @"), (false, false));
+        assert_eq!(of("SELECT /*+ h */ 1"), (false, true));
+        assert_eq!(of("/*+ h */ SELECT 1"), (false, true));
+        assert_eq!(of("SELECT '/*+'"), (false, false));
     }
 
     #[test]

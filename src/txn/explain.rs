@@ -541,6 +541,10 @@ impl<'a> Explainer<'a> {
         let class = self.classify(here.text, &here.scan);
         let admitted = match class.unsafe_reason {
             Some(Reason::SchemaChange) => self.admit_use(here),
+            Some(Reason::Set) => {
+                let set = sql::assigned(here.text, &here.scan, self.lexing);
+                self.guard.admit_set(set).map(|(role, _)| role)
+            }
             _ => self.guard.admit(&class),
         };
         match admitted {
@@ -719,16 +723,19 @@ mod tests {
             "SELECT @@autocommit",
             "ROLLBACK",
         ]);
-        assert_eq!(found, ["1-3/3 yes", "5-5/1 alone autocommit_on@5", "6-10/5 set@8"]);
+        assert_eq!(
+            found,
+            ["1-3/3 yes", "5-5/1 alone autocommit_on@5", "6-10/5 session_variable@9"]
+        );
     }
 
     #[test]
     fn the_statement_that_caused_it_is_shown_without_its_literals() {
         let classifier = Classifier::new(64);
-        let packets = ["BEGIN", "/* a */\nUPDATE t\nSET v = 'secret', w = @x", "COMMIT"];
+        let packets = ["BEGIN", "/* a */\nUPDATE t\nSET v = 'secret', w = f(1)", "COMMIT"];
         let found = read(Explainer::new(&classifier, JOURNAL), &packets);
         let Protection::Unguarded { by, .. } = &found[0].protection else { panic!("{found:?}") };
-        assert_eq!((by.line, &*by.shape), (3, "UPDATE t SET v = 0,w = @x"));
+        assert_eq!((by.line, &*by.shape), (3, "UPDATE t SET v = 0,w = f(0)"));
     }
 
     #[test]
@@ -738,7 +745,7 @@ mod tests {
             ["1-2/2 ddl@2", "3-3/1 alone autocommit_on@3"]
         );
         assert_eq!(
-            verdicts(&["BEGIN", "UPDATE t SET v = 1", "BEGIN", "SELECT @x", "COMMIT"]),
+            verdicts(&["BEGIN", "UPDATE t SET v = 1", "BEGIN", "SELECT @x := 1", "COMMIT"]),
             ["1-2/2 yes", "3-5/3 user_variable@4"]
         );
         assert_eq!(

@@ -11,7 +11,7 @@
 //! same connection, so its part is equal as long as no request of the transaction changes it, or
 //! what it changes can be put back (see [`super::restore`]).
 
-use crate::sql::{Class, Kind, Reason};
+use crate::sql::{Class, Kind, Reason, Variable};
 
 use super::journal::{Full, Role};
 use super::restore::Restore;
@@ -158,6 +158,14 @@ impl Guard {
             true => Ok(Role::Session),
             false => Err(Unguarded::Statement(Reason::SchemaChange)),
         }
+    }
+
+    /// May a SET of these variables be replayed (`None`: what it does isn't known)? Together with
+    /// the statement that has to go out right before it, empty if there is none.
+    pub fn admit_set(&mut self, set: Option<Vec<Variable>>) -> Result<(Role, String), Unguarded> {
+        let saves = set.and_then(|variables| self.restore.save(variables));
+        let saves = saves.ok_or(Unguarded::Statement(Reason::Set))?;
+        Ok((Role::Session, saves))
     }
 
     /// May this execution be replayed?

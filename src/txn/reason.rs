@@ -178,7 +178,10 @@ const fn statement(reason: Reason) -> Told {
             "It reads the state of the session: @@x, DATABASE(), a SET_VAR hint …",
             "Read it before BEGIN.",
         ),
-        Reason::Set => cure("SET changes the session.", "Send it before BEGIN."),
+        Reason::Set => cure(
+            "SET of something that can't be put back, or to a value that isn't written out.",
+            "Send it before BEGIN.",
+        ),
         Reason::Show => cure("SHOW tells what may change.", "Send it outside of transactions."),
         Reason::Sleep => plain("SLEEP() and BENCHMARK() take their time again."),
         Reason::SystemTable => cure(
@@ -203,7 +206,7 @@ const fn statement(reason: Reason) -> Told {
             "Check its syntax; with ANSI_QUOTES, write strings in single quotes.",
         ),
         Reason::UserVariable => cure(
-            "A user variable (@x) outlives the transaction.",
+            "A query assigns a user variable on its way (@x := …).",
             "Keep the value in the application.",
         ),
     }

@@ -8,18 +8,20 @@ use txguard::wire::frame::write_packet;
 use txguard::wire::status::Status;
 
 use super::client::End;
-use super::words::{Reply, show};
+use super::words::{Reply, ok, show};
 
 pub(crate) struct Server {
     end: End,
     /// The flags that txguard's own COM_PING is answered with; it asks behind an error at a
     /// commit point.
     pub(crate) probe: u16,
+    /// The SETs by which txguard has saved variables; they are answered by themselves.
+    pub(crate) saves: Vec<String>,
 }
 
 impl Server {
     pub(crate) fn new(stream: DuplexStream) -> Self {
-        Self { end: End::new(stream, "server"), probe: Status::AUTOCOMMIT }
+        Self { end: End::new(stream, "server"), probe: Status::AUTOCOMMIT, saves: Vec::new() }
     }
 
     /// Exactly this command comes next.
@@ -27,6 +29,11 @@ impl Server {
         let (mut seq, mut got) = self.end.packet().await;
         if got == PING && payload != PING {
             self.answer_probe().await;
+            (seq, got) = self.end.packet().await;
+        }
+        if got.starts_with(SAVE) && payload != got {
+            self.saves.push(String::from_utf8(got[1..].to_vec()).expect("plain text"));
+            self.say(1, &ok(Status::AUTOCOMMIT | Status::IN_TRANS)).await;
             (seq, got) = self.end.packet().await;
         }
         assert!(got == payload, "the server hears {}, not {}", show(&got), show(payload));
@@ -119,6 +126,9 @@ impl Server {
 
 /// COM_PING.
 const PING: &[u8] = &[Command::PING.0];
+
+/// How a statement of txguard's begins that keeps the value of a variable.
+const SAVE: &[u8] = b"\x03SET @__txguard_";
 
 /// The payload of a greeting; `mariadb` are its extended capabilities.
 pub(crate) fn greeting(version: &str, flags: u32, mariadb: [u8; 4]) -> Vec<u8> {

@@ -170,3 +170,121 @@ async fn a_prepared_use_is_replayed_too() {
     talk.client.expect(&ok(AUTO)).await;
     talk.usable().await;
 }
+
+/// BEGIN, two SETs, a read, a SET of nothing new, a write, and a conflict.
+async fn sets(talk: &mut Talk) {
+    talk.sql("BEGIN", &ok(TX)).await;
+    talk.client.send(&query("SET @x = 5, time_zone = '+05:00'")).await;
+    // Both go out at once: the client doesn't wait longer.
+    let save = "SET @__txguard_0=@x,@__txguard_1=@@session.time_zone";
+    talk.server.expect(&query(save)).await;
+    talk.server.expect(&query("SET @x = 5, time_zone = '+05:00'")).await;
+    talk.server.reply(&ok(TX)).await;
+    talk.client.silent().await;
+    talk.answer(&ok(TX)).await;
+    talk.sql("SET sql_mode = 'nonsense'", &err(1231, "can't be set")).await;
+    talk.sql("SELECT @x", &rows(&["5"], TX)).await;
+    talk.sql("SET @x = 6", &ok(TX)).await;
+    talk.sql("UPDATE t SET v = @x", &changed(1, TX)).await;
+    assert_eq!(talk.server.saves, ["SET @__txguard_2=@@session.sql_mode"]);
+    talk.commit_conflicts(1).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    put_back(talk).await;
+    talk.again("BEGIN", &ok(TX)).await;
+    talk.again("SET @x = 5, time_zone = '+05:00'", &ok(TX)).await;
+    talk.again("SET sql_mode = 'nonsense'", &err(1231, "can't be set")).await;
+}
+
+async fn put_back(talk: &mut Talk) {
+    talk.again("SET @x=@__txguard_0", &ok(AUTO)).await;
+    talk.again("SET @@session.time_zone=@__txguard_1", &ok(AUTO)).await;
+    talk.again("SET @@session.sql_mode=@__txguard_2", &ok(AUTO)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_begins_with_the_variables_of_begin_and_sets_them_in_their_place() {
+    let mut talk = setup(RETRY).open().await;
+    sets(&mut talk).await;
+    talk.again("SELECT @x", &rows(&["5"], TX)).await;
+    talk.again("SET @x = 6", &ok(TX)).await;
+    talk.again("UPDATE t SET v = @x", &changed(1, TX)).await;
+    talk.again("COMMIT", &ok(AUTO)).await;
+    talk.client.expect(&ok(AUTO)).await;
+    assert_eq!(talk.replays(Succeeded), 1);
+    // Nothing is saved for others, and a replay of them puts nothing back.
+    talk.guarded(2).await;
+    talk.usable().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_is_given_up_leaves_the_variables_that_the_client_believes_in() {
+    let mut talk = setup(RETRY).open().await;
+    sets(&mut talk).await;
+    talk.again("SELECT @x", &rows(&["7"], TX)).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    put_back(&mut talk).await;
+    talk.again("SET @x = 5, time_zone = '+05:00'", &ok(AUTO)).await;
+    talk.again("SET sql_mode = 'nonsense'", &err(1231, "can't be set")).await;
+    talk.again("SET @x = 6", &ok(AUTO)).await;
+    talk.client.expect(&conflict(1)).await;
+    assert_eq!(talk.replays(Mismatch), 1);
+    talk.usable().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn variables_that_come_out_different_end_the_session_behind_the_error() {
+    let mut talk = setup(RETRY).open().await;
+    sets(&mut talk).await;
+    talk.again("SELECT @x", &rows(&["7"], TX)).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    put_back(&mut talk).await;
+    talk.again("SET @x = 5, time_zone = '+05:00'", &err(1298, "Unknown time zone")).await;
+    talk.client.expect(&conflict(1)).await;
+    assert_eq!(talk.ended().await, End::BackendGone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_variable_that_can_not_be_saved_switches_the_guard_off() {
+    let mut talk = setup(RETRY).open().await;
+    talk.sql("BEGIN", &ok(TX)).await;
+    talk.client.send(&query("SET time_zone = '+05:00'")).await;
+    talk.server.expect(&query("SET @__txguard_0=@@session.time_zone")).await;
+    talk.server.reply(&err(1193, "Unknown system variable 'time_zone'")).await;
+    talk.server.expect(&query("SET time_zone = '+05:00'")).await;
+    talk.answer(&ok(TX)).await;
+    talk.sql("COMMIT", &conflict(1)).await;
+    talk.server.silent().await;
+    assert_eq!(talk.unguarded(), ["set"]);
+    talk.guarded(2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_saved_where_nothing_will_be_put_back() {
+    let observe = format!("{RETRY}observe_only=true\n");
+    for (policies, manual) in [("", false), (&*observe, false), (RETRY, true)] {
+        let mut setup = setup(policies);
+        if manual {
+            // It opens no transaction.
+            setup = setup.manual();
+        }
+        let mut talk = setup.open().await;
+        if !manual {
+            talk.sql("BEGIN", &ok(TX)).await;
+        }
+        let status = if manual { MANUAL } else { TX };
+        talk.sql("SET @x = 1", &ok(status)).await;
+        assert!(talk.server.saves.is_empty());
+        assert!(talk.unguarded().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prepared_set_is_not_replayed() {
+    let mut talk = setup(RETRY).open().await;
+    talk.step(&prepare("SET @x = ?"), &prepare_ok(false, 1, 1, 0)).await;
+    talk.sql("BEGIN", &ok(TX)).await;
+    talk.step(&execute_with(1, true, 5), &ok(TX)).await;
+    talk.sql("COMMIT", &conflict(1)).await;
+    talk.server.silent().await;
+    assert_eq!(talk.unguarded(), ["set"]);
+}

@@ -20,11 +20,17 @@ async fn passes(talk: &mut Talk, reason: &str, what: &str) {
 pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("SELECT @@autocommit", "session_variable"),
     ("SELECT @@session.sql_mode", "session_variable"),
-    ("UPDATE t SET v = @x", "user_variable"),
+    ("UPDATE t SET v = @x := 1", "user_variable"),
     ("SELECT @x := 1", "user_variable"),
-    ("SET @x = 1", "set"),
-    ("SET time_zone = '+00:00'", "set"),
+    ("SET @x = NOW()", "set"),
+    ("SET @x = (SELECT v FROM t)", "set"),
+    ("SET @x = @y", "set"),
+    ("SET time_zone = DEFAULT", "set"),
+    ("SET timestamp = 1", "set"),
     ("SET autocommit = 1", "set"),
+    ("SET GLOBAL sql_mode = ''", "set"),
+    ("SET SESSION TRANSACTION READ ONLY", "set"),
+    ("SET NAMES utf8mb4", "set"),
     ("SELECT LAST_INSERT_ID()", "last_insert_id"),
     ("INSERT INTO t VALUES (LAST_INSERT_ID())", "last_insert_id"),
     ("SELECT ROW_COUNT()", "row_count"),
@@ -101,6 +107,8 @@ async fn ordinary_statements_keep_it_guarded() {
         "ROLLBACK TO a",
         "ROLLBACK WORK TO SAVEPOINT `a`",
         "RELEASE SAVEPOINT a",
+        "UPDATE t SET v = @x",
+        "SELECT @`x y`",
     ] {
         let mut talk = open(RETRY).await;
         talk.sql("BEGIN", &ok(TX)).await;

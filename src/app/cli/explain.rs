@@ -44,7 +44,7 @@ const EXIT_INPUT: u8 = 2;
 #[command(after_help = "\
 Examples:
   txguard explain 'UPDATE account SET balance = balance - 1 WHERE id = 7'
-  txguard explain 'BEGIN; SET @x = 1; COMMIT' --json
+  txguard explain 'BEGIN; SHOW TABLES; COMMIT' --json
   txguard explain --file statements.sql
   mysqldump … | txguard explain --file - --json
 

@@ -257,7 +257,7 @@ const DATA: &[(&str, &str, &str, &str, &str)] = &[
     ("SELECT db1.concat('a')", "read", "unknown_function", "", ""),
     ("SELECT `concat`('a')", "read", "unknown_function", "", ""),
     ("SELECT tidb_decode_key('a')", "read", "unknown_function", "", ""),
-    ("SELECT @a", "read", "user_variable", "", ""),
+    ("SELECT @a", "read", "-", "", ""),
     ("SELECT @a := 1", "read", "user_variable", "", ""),
     ("SELECT a, @n := @n + 1 FROM t", "read", "user_variable", "", "t"),
     ("SELECT @@version", "read", "session_variable", "", ""),
@@ -294,7 +294,8 @@ const DATA: &[(&str, &str, &str, &str, &str)] = &[
         "o",
         "t",
     ),
-    ("INSERT INTO t (a) VALUES (@x)", "insert", "user_variable", "o", "t"),
+    ("INSERT INTO t (a) VALUES (@x)", "insert", "-", "o", "t"),
+    ("UPDATE t SET a = @x WHERE b = @y", "update", "-", "o", "t"),
     ("UPDATE t SET a = f(a)", "update", "unknown_function", "o", "t"),
     ("DELETE FROM t WHERE a = sleep(1)", "delete", "sleep", "o", "t"),
     ("SELECT 1; SELECT 2", "unknown", "multi_statement", "o", ""),
@@ -389,7 +390,7 @@ fn what_the_scan_sees_agrees_with_the_class() {
         if matches!(*kind, "read" | "locking_read" | "insert" | "update" | "delete" | "replace") {
             assert!(!scan.multi && !scan.opaque && !scan.empty, "{text}");
         }
-        assert!(*reason != "-" || !scan.has_variable(), "{text}");
+        assert!(*reason != "-" || !scan.system_variable, "{text}");
     }
 }
 

@@ -111,8 +111,9 @@ const CALLS: &[(&str, Reason)] = &[
     ("stored/**/(1)", Reason::UnknownFunction),
     ("stored--\n(1)", Reason::UnknownFunction),
     ("größe(1)", Reason::UnknownFunction),
-    ("@x", Reason::UserVariable),
-    ("@`x y`", Reason::UserVariable),
+    ("@x := 1", Reason::UserVariable),
+    ("@x:=@x+1", Reason::UserVariable),
+    ("@`x y` := 1", Reason::UserVariable),
     ("@@x", Reason::SessionVariable),
     ("@@session.x", Reason::SessionVariable),
 ];
