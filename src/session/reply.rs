@@ -352,6 +352,10 @@ impl Conversation {
             if fingerprint.packet(Kind::Err, payload).is_ok() {
                 self.journal.answer(fingerprint.finish());
             }
+            let failed = self.journal.last_role().map(|role| self.guard.failed(role));
+            if let Some(Err(why)) = failed {
+                self.unguard(why, up);
+            }
         }
         down.release(frame_len);
         self.measure(expected.command, &what, sent);

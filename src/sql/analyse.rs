@@ -72,7 +72,9 @@ pub(super) fn class(shape: &[u8]) -> Option<Class> {
         Err(reason) => Walk::failed(reason),
     };
     walk.names.extend(walk.ctes.iter().cloned());
-    let reason = match (walk.kind, token_reason(shape, &walk.names)) {
+    let look = Look::over(shape, &walk.names);
+    let reads_insert_id = walk.reads_insert_id || look.reads_insert_id;
+    let reason = match (walk.kind, look.reason) {
         // Without a tree nobody knows which names are tables.
         (Kind::Unknown, Some(Reason::UnknownFunction)) => walk.reason,
         (_, Some(reason)) => Some(reason),
@@ -84,6 +86,7 @@ pub(super) fn class(shape: &[u8]) -> Option<Class> {
         kind: walk.kind,
         unsafe_reason: reason,
         ordered: walk.ordered,
+        reads_insert_id,
         tables: walk.tables,
     })
 }
@@ -228,23 +231,6 @@ fn words_at(tokens: &[TokenWithSpan], at: usize, words: &[&str]) -> bool {
     })
 }
 
-/// The second look: what the shape's own tokens say. `names` are tables and aliases, lower case.
-fn token_reason(shape: &[u8], names: &HashSet<String>) -> Option<Reason> {
-    let mut look = Look {
-        shape,
-        names,
-        reason: None,
-        insert: false,
-        into: 0,
-        last: [""; 2].map(String::from),
-        call: None,
-    };
-    for token in Tokens::new(shape, 0, Lexing::default()) {
-        look.token(&token);
-    }
-    look.reason
-}
-
 /// A name that may turn out to be called.
 struct Callee {
     name: String,
@@ -252,10 +238,15 @@ struct Callee {
     qualified: bool,
 }
 
+/// The second look: what the shape's own tokens say.
 struct Look<'a> {
     shape: &'a [u8],
+    /// Tables and aliases, lower case.
     names: &'a HashSet<String>,
     reason: Option<Reason>,
+    reads_insert_id: bool,
+    /// Behind `LAST_INSERT_ID(`.
+    in_insert_id: bool,
     /// The statement is INSERT or REPLACE: one INTO belongs to it.
     insert: bool,
     into: usize,
@@ -265,9 +256,34 @@ struct Look<'a> {
     call: Option<Callee>,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    fn over(shape: &'a [u8], names: &'a HashSet<String>) -> Self {
+        let mut look = Look {
+            shape,
+            names,
+            reason: None,
+            reads_insert_id: false,
+            in_insert_id: false,
+            insert: false,
+            into: 0,
+            last: [""; 2].map(String::from),
+            call: None,
+        };
+        for token in Tokens::new(shape, 0, Lexing::default()) {
+            look.token(&token);
+        }
+        look
+    }
+
     fn token(&mut self, token: &lex::Token) {
         let bytes = token.bytes(self.shape);
+        if !token.is_blank() && std::mem::take(&mut self.in_insert_id) {
+            match bytes {
+                b")" => self.reads_insert_id = true,
+                // It is given a value, and keeps it.
+                _ => self.refuse(Reason::LastInsertId),
+            }
+        }
         match token.kind {
             lex::Kind::Space | lex::Kind::Comment => {}
             lex::Kind::Hint => {
@@ -349,7 +365,7 @@ impl Look<'_> {
         self.shape.get(at.checked_sub(1)?).copied()
     }
 
-    fn refusal(&self, callee: &Callee) -> Option<Reason> {
+    fn refusal(&mut self, callee: &Callee) -> Option<Reason> {
         if self.names.contains(&callee.name)
             && function::refusal(&callee.name)
                 .is_none_or(|reason| reason == Reason::UnknownFunction)
@@ -362,7 +378,9 @@ impl Look<'_> {
         if function::is_syntax(&callee.name) {
             return None;
         }
-        function::refusal(&callee.name)
+        let refusal = function::refusal(&callee.name);
+        self.in_insert_id = refusal == Some(Reason::LastInsertId);
+        refusal.filter(|_| !self.in_insert_id)
     }
 }
 
@@ -376,6 +394,7 @@ struct Walk {
     ordered: bool,
     reason: Option<Reason>,
     locks: bool,
+    reads_insert_id: bool,
     tables: Vec<TableName>,
     /// Names of common table expressions, lower case.
     ctes: HashSet<String>,
@@ -394,6 +413,7 @@ impl Walk {
             ordered: true,
             reason: None,
             locks: false,
+            reads_insert_id: false,
             tables: Vec::new(),
             ctes: HashSet::new(),
             names: HashSet::new(),
@@ -454,11 +474,13 @@ impl Walk {
             && function.filter.is_none();
         self.demand(plain);
         match plain_name(&function.name) {
-            Some(name) => {
-                if let Some(reason) = function::refusal(&name.to_lowercase()) {
-                    self.refuse(reason);
+            Some(name) => match function::refusal(&name.to_lowercase()) {
+                Some(Reason::LastInsertId) if has_no_arguments(function) => {
+                    self.reads_insert_id = true;
                 }
-            }
+                Some(reason) => self.refuse(reason),
+                None => {}
+            },
             None => self.refuse(Reason::UnknownFunction),
         }
     }
@@ -679,6 +701,11 @@ impl Walk {
 
 fn insert_kind(insert: &Insert) -> Kind {
     if insert.replace_into { Kind::Replace } else { Kind::Insert }
+}
+
+fn has_no_arguments(function: &Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else { return false };
+    list.args.is_empty() && list.clauses.is_empty() && list.duplicate_treatment.is_none()
 }
 
 /// A function's name without schema and quotes.

@@ -59,7 +59,7 @@ pub enum Reason {
     Explain,
     /// FOUND_ROWS(), SQL_CALC_FOUND_ROWS.
     FoundRows,
-    /// LAST_INSERT_ID().
+    /// `LAST_INSERT_ID(x)`, or `LAST_INSERT_ID()` where an INSERT has failed.
     LastInsertId,
     /// LOAD DATA and its kin.
     LoadData,
@@ -191,6 +191,8 @@ pub struct Class {
     /// The rows of its answer must be compared in order. `false` only for a single query
     /// without ORDER BY and LIMIT at its outermost level: its rows are a multiset.
     pub ordered: bool,
+    /// It reads `LAST_INSERT_ID()`, without changing it.
+    pub reads_insert_id: bool,
     /// The tables it names, each once, common table expressions left out. Empty where it isn't
     /// parsed.
     pub tables: Vec<TableName>,
@@ -203,12 +205,16 @@ impl Class {
         Self::unknown(Reason::TooLarge)
     }
 
+    const fn unparsed(kind: Kind, unsafe_reason: Option<Reason>) -> Self {
+        Self { kind, unsafe_reason, ordered: true, reads_insert_id: false, tables: Vec::new() }
+    }
+
     const fn unknown(reason: Reason) -> Self {
-        Self { kind: Kind::Unknown, unsafe_reason: Some(reason), ordered: true, tables: Vec::new() }
+        Self::unparsed(Kind::Unknown, Some(reason))
     }
 
     const fn control(verb: Verb, reason: Option<Reason>) -> Self {
-        Self { kind: Kind::Control(verb), unsafe_reason: reason, ordered: true, tables: Vec::new() }
+        Self::unparsed(Kind::Control(verb), reason)
     }
 }
 

@@ -114,6 +114,10 @@ pub struct Guard {
     bound: Vec<u32>,
     /// What a replay has to put back.
     restore: Restore,
+    /// A statement has read LAST_INSERT_ID().
+    reads_insert_id: bool,
+    /// An INSERT has failed.
+    insert_failed: bool,
 }
 
 impl Guard {
@@ -122,6 +126,8 @@ impl Guard {
         self.inherited.clear();
         self.bound.clear();
         self.restore.clear();
+        self.reads_insert_id = false;
+        self.insert_failed = false;
     }
 
     /// What a replay has to put back before it begins.
@@ -141,13 +147,33 @@ impl Guard {
     }
 
     /// Is this statement on the known-safe list, and what does it do?
-    pub fn admit(&self, class: &Class) -> Result<Role, Unguarded> {
-        match class.unsafe_reason {
-            Some(reason) => Err(Unguarded::Statement(reason)),
-            None => Ok(match class.kind {
-                Kind::Read => Role::Read,
-                _ => Role::Write,
-            }),
+    pub fn admit(&mut self, class: &Class) -> Result<Role, Unguarded> {
+        if let Some(reason) = class.unsafe_reason {
+            return Err(Unguarded::Statement(reason));
+        }
+        self.reads_insert_id |= class.reads_insert_id;
+        self.check_insert_id()?;
+        Ok(match class.kind {
+            Kind::Read => Role::Read,
+            Kind::Insert | Kind::Replace => Role::Insert,
+            _ => Role::Write,
+        })
+    }
+
+    /// A request was answered by an error that is an answer like others.
+    ///
+    /// LAST_INSERT_ID() is the one from before BEGIN as long as no answer has told of a generated
+    /// id, except behind an INSERT that failed: the id it had generated may stay, and nothing tells
+    /// (TiDB: always, MariaDB: behind a row that went in; seen on v7.5 and 10.11).
+    pub fn failed(&mut self, role: Role) -> Result<(), Unguarded> {
+        self.insert_failed |= role == Role::Insert;
+        self.check_insert_id()
+    }
+
+    fn check_insert_id(&self) -> Result<(), Unguarded> {
+        match self.reads_insert_id && self.insert_failed {
+            true => Err(Unguarded::Statement(Reason::LastInsertId)),
+            false => Ok(()),
         }
     }
 
@@ -224,6 +250,19 @@ mod tests {
         assert_eq!(guard.admit_execution(PLAIN), Err(Unguarded::ParameterTypes));
         guard.begin();
         assert_eq!(guard.admit_execution(PLAIN), Ok(()));
+    }
+
+    #[test]
+    fn the_last_insert_id_is_an_input_that_a_failed_insert_changes_unseen() {
+        let mut guard = Guard::default();
+        let mut class = Class::too_large();
+        (class.unsafe_reason, class.reads_insert_id) = (None, true);
+        assert_eq!(guard.failed(Role::Insert), Ok(()));
+        assert_eq!(guard.admit(&class), Err(Unguarded::Statement(Reason::LastInsertId)));
+        guard.begin();
+        assert_eq!(guard.admit(&class), Ok(Role::Write));
+        assert_eq!(guard.failed(Role::Write), Ok(()));
+        assert_eq!(guard.failed(Role::Insert), Err(Unguarded::Statement(Reason::LastInsertId)));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub enum Role {
     Begin,
     /// Ends the transaction by committing it; always the last entry.
     Commit,
+    /// INSERT or REPLACE.
+    Insert,
     /// Reads.
     Read,
     /// Changes the session, not data.
@@ -158,7 +160,13 @@ impl Journal {
     /// A request of it writes, or may.
     #[must_use]
     pub fn writes(&self) -> bool {
-        self.entries.iter().any(|entry| entry.role == Role::Write)
+        self.entries.iter().any(|entry| matches!(entry.role, Role::Insert | Role::Write))
+    }
+
+    /// What the last request does.
+    #[must_use]
+    pub fn last_role(&self) -> Option<Role> {
+        self.entries.last().map(|entry| entry.role)
     }
 
     /// Number of requests.

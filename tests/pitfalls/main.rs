@@ -7,4 +7,6 @@ mod support;
 mod play;
 
 mod session;
+mod state;
 mod statements;
+mod values;

@@ -121,6 +121,25 @@ const CASES: &[Case] = &[
         &["SELECT CAST('a' AS SIGNED)", "SET sql_mode = 'nonsense'", "SHOW WARNINGS"],
         "show",
     ),
+    Case::replayed(
+        "R45 LAST_INSERT_ID() is the one from before BEGIN",
+        &[
+            "UPDATE t SET v = LAST_INSERT_ID() WHERE id = 3",
+            "SELECT LAST_INSERT_ID(), v FROM t WHERE id = 3",
+            "INSERT INTO t VALUES (LAST_INSERT_ID(), 1, '')",
+        ],
+    )
+    .before(&["SELECT LAST_INSERT_ID(77)"])
+    .after(&["SELECT LAST_INSERT_ID()", "SELECT id, v FROM t WHERE id > 1 ORDER BY id"]),
+    Case::told(
+        "R45 an INSERT that fails may change it",
+        &["INSERT INTO a VALUES ('x', 1)", "SELECT LAST_INSERT_ID()"],
+        "last_insert_id",
+    )
+    .before(&["SELECT LAST_INSERT_ID(77)"])
+    .after(&["SELECT LAST_INSERT_ID()"]),
+    Case::unguarded("R45 R46 LAST_INSERT_ID(x)", &["SELECT LAST_INSERT_ID(5)"], "last_insert_id")
+        .after(&["SELECT LAST_INSERT_ID()"]),
     Case::unguarded(
         "R39 R40 LAST_INSERT_ID() behind a SET",
         &["SET @x = 1", "SELECT LAST_INSERT_ID(5)"],

@@ -288,3 +288,41 @@ async fn a_prepared_set_is_not_replayed() {
     talk.server.silent().await;
     assert_eq!(talk.unguarded(), ["set"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_insert_id_of_before_is_read_again() {
+    let mut talk = setup(RETRY).open().await;
+    talk.sql("BEGIN", &ok(TX)).await;
+    talk.sql("INSERT INTO t VALUES (LAST_INSERT_ID())", &changed(1, TX)).await;
+    talk.sql("SELECT LAST_INSERT_ID()", &rows(&["7"], TX)).await;
+    talk.commit_conflicts(1).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    talk.again("BEGIN", &ok(TX)).await;
+    talk.again("INSERT INTO t VALUES (LAST_INSERT_ID())", &changed(1, TX)).await;
+    talk.again("SELECT LAST_INSERT_ID()", &rows(&["8"], TX)).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    talk.client.expect(&conflict(1)).await;
+    assert_eq!(talk.replays(Mismatch), 1);
+    talk.usable().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_insert_that_fails_may_have_changed_the_last_insert_id() {
+    let (read, insert) = ("UPDATE t SET v = LAST_INSERT_ID()", "INSERT INTO a (v) VALUES (1)");
+    let failed = err(1062, "Duplicate entry '1' for key 'a.v'");
+    for first in [true, false] {
+        let mut talk = setup(RETRY).open().await;
+        talk.sql("BEGIN", &ok(TX)).await;
+        if first {
+            talk.sql(read, &changed(1, TX)).await;
+        }
+        talk.sql(insert, &failed).await;
+        if !first {
+            talk.sql(read, &changed(1, TX)).await;
+        }
+        talk.sql("COMMIT", &conflict(1)).await;
+        talk.server.silent().await;
+        assert_eq!(talk.unguarded(), ["last_insert_id"], "{first}");
+        talk.guarded(2).await;
+    }
+}

@@ -31,8 +31,8 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("SET GLOBAL sql_mode = ''", "set"),
     ("SET SESSION TRANSACTION READ ONLY", "set"),
     ("SET NAMES utf8mb4", "set"),
-    ("SELECT LAST_INSERT_ID()", "last_insert_id"),
-    ("INSERT INTO t VALUES (LAST_INSERT_ID())", "last_insert_id"),
+    ("SELECT LAST_INSERT_ID(5)", "last_insert_id"),
+    ("UPDATE t SET v = LAST_INSERT_ID(v + 1)", "last_insert_id"),
     ("SELECT ROW_COUNT()", "row_count"),
     ("SELECT FOUND_ROWS()", "found_rows"),
     ("SELECT SQL_CALC_FOUND_ROWS v FROM t", "found_rows"),
@@ -108,6 +108,8 @@ async fn ordinary_statements_keep_it_guarded() {
         "ROLLBACK WORK TO SAVEPOINT `a`",
         "RELEASE SAVEPOINT a",
         "UPDATE t SET v = @x",
+        "INSERT INTO t VALUES (LAST_INSERT_ID())",
+        "SELECT LAST_INSERT_ID( )",
         "SELECT @`x y`",
     ] {
         let mut talk = open(RETRY).await;

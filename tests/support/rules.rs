@@ -27,7 +27,9 @@ impl Rule for Escalate {
     fn resend<'a>(&self, entry: &Entry, request: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         match entry.role {
             Role::Begin => Some(Cow::Borrowed(b"\x03BEGIN PESSIMISTIC")),
-            Role::Commit | Role::Read | Role::Session | Role::Write => Verified.resend(entry, request),
+            Role::Commit | Role::Insert | Role::Read | Role::Session | Role::Write => {
+                Verified.resend(entry, request)
+            }
         }
     }
 

@@ -234,9 +234,9 @@ const DATA: &[(&str, &str, &str, &str, &str)] = &[
         "t",
     ),
     // Queries and DML that can't be replayed.
-    ("SELECT last_insert_id()", "read", "last_insert_id", "", ""),
-    ("SELECT LAST_INSERT_ID ( )", "read", "last_insert_id", "", ""),
-    ("SELECT last_insert_id/* */()", "read", "last_insert_id", "", ""),
+    ("SELECT last_insert_id()", "read", "-", "", ""),
+    ("SELECT LAST_INSERT_ID ( )", "read", "-", "", ""),
+    ("SELECT last_insert_id/* */( /* */ )", "read", "-", "", ""),
     ("SELECT row_count()", "read", "row_count", "", ""),
     ("SELECT found_rows()", "read", "found_rows", "", ""),
     ("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", "read", "found_rows", "o", "t"),
@@ -286,7 +286,7 @@ const DATA: &[(&str, &str, &str, &str, &str)] = &[
     ("SELECT * FROM t TABLESAMPLE REGIONS()", "read", "unknown_function", "", "t"),
     ("SELECT FROM WHERE", "unknown", "unparsable", "o", ""),
     ("SELECT 1 FROM t PROCEDURE ANALYSE()", "unknown", "unparsable", "o", ""),
-    ("INSERT INTO t (a) VALUES (last_insert_id())", "insert", "last_insert_id", "o", "t"),
+    ("INSERT INTO t (a) VALUES (last_insert_id())", "insert", "-", "o", "t"),
     (
         "INSERT INTO t (a) VALUES (1) ON DUPLICATE KEY UPDATE id = LAST_INSERT_ID(id)",
         "insert",

@@ -97,7 +97,7 @@ const PLACES: &[&str] = &[
 ];
 
 const CALLS: &[(&str, Reason)] = &[
-    ("last_insert_id()", Reason::LastInsertId),
+    ("last_insert_id(/* */ a)", Reason::LastInsertId),
     ("LAST_INSERT_ID (5)", Reason::LastInsertId),
     ("row_count()", Reason::RowCount),
     ("GET_LOCK('x',1)", Reason::LockFunction),
