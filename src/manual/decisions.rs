@@ -228,3 +228,49 @@
 //! What would commit it without its key (DDL, BEGIN, COMMIT AND CHAIN, several statements in a packet)
 //! is refused with 17017, and so is a write outside of a transaction while a key waits for its BEGIN.
 //! The application has asked for once-only; to go on without would be a wrong answer.
+//!
+//! # D-030 No value of clock or chance is pinned (2026-11-22)
+//!
+//! A replay with `SET timestamp = <that of the first run>` needs the first run's clock to the
+//! microsecond, and a transaction begins without telling it: it would have to be set before the
+//! first run, a statement more for every transaction (and `SYSDATE()` doesn't heed it). Reading it
+//! from the visible answer isn't exact either: which expression gave it, in which time zone and
+//! precision, would have to be understood. RAND() has the same answer (its seeds would have
+//! to be read before each use, and TiDB shows 0 for them), and UUID() in a query would have to be
+//! replaced in the text by a value that is one column of one row of an answer. So what the client
+//! has seen of clock and chance makes the answers differ, and the client gets the original error;
+//! what nobody has seen is as good the second time (D-004).
+//!
+//! # D-031 No generated id is pinned (2026-11-22)
+//!
+//! `LAST_INSERT_ID(n)` in the first row of an INSERT is exact on both servers, if it stands in the
+//! AUTO_INCREMENT column. Which one that is the text doesn't say: without a list of columns it may be
+//! any, with a list that leaves it out its name is unknown, and NULL or 0 in a row may be meant for
+//! another one. The ids of further rows follow from `auto_increment_increment` and, at TiDB, from
+//! caches of several nodes. That needs the table's definition at the time of the statement; as long
+//! as nobody reads it, a generated id switches the guard off.
+//!
+//! # D-032 Several statements in one packet stay unguarded (2026-11-22)
+//!
+//! A conflict in the middle leaves answers that the client already has, half of a packet may be
+//! committed, and each statement of it would have to be judged by itself, also for what it does to
+//! the ones behind it. Drivers send such packets only where they are told to.
+//!
+//! # D-033 Variables are saved by the server, before their first SET (2026-11-22)
+//!
+//! Rejected: saving all variables at BEGIN (a statement more for transactions without SET);
+//! reading the value to the proxy (a literal may not give the same type and collation back);
+//! saving it when the conflict has come (it is gone by then). A SET that may fail to parse isn't
+//! admitted, because behind it ROW_COUNT() and the warnings would tell of ours; nor is a value that
+//! has to be computed, because a replay that is given up has to bring the session to the values of
+//! the first run, and does it by running the SETs once more. A prepared SET has no text at hand
+//! any more; applications don't prepare them. txguard's own variables stay behind until the
+//! connection ends, which costs less than a statement that removes them.
+//!
+//! # D-034 What replays are not for (2026-11-22)
+//!
+//! On another connection: nothing of a session is moved, so a lost backend ends the transaction,
+//! also one that only reads (AS OF included; nothing in it can conflict). Of a result of which the
+//! client already has a part the error passes as it came, and the reason is counted. The isolation
+//! level is the one asked for: no read is promoted to a lock, write skew passes as it does without
+//! txguard. So LOCAL INFILE, cursors and long data aren't kept for a second run either.

@@ -118,6 +118,65 @@
 //! | `unparsable` | The parser doesn't understand it. | Check its syntax; with ANSI_QUOTES, write strings in single quotes. |
 //! | `user_variable` | A query assigns a user variable on its way (@x := …). | Keep the value in the application. |
 //!
+//! # The pitfalls, and where each is shown
+//!
+//! What is known to go wrong with transparent replays, by number: the test that shows it doesn't,
+//! or the decision. Cases of `tests/pitfalls` run on TiDB v7.5 and MariaDB 10.11, each left alone,
+//! replayed and given up, beside a direct connection.
+//!
+//! | number | pitfall | shown by |
+//! |---|---|---|
+//! | R1 | only the writes are run again | `tests/scripted/mismatch.rs::canary_a_rule_that_repeats_only_writes`, `tests/load/broken.rs` |
+//! | R2 | what "equal" covers | `tests/scripted/mismatch.rs::fn different` |
+//! | R3 | rows come in another order | `tests/pitfalls/values.rs` |
+//! | R4 | sums of floats | `tests/pitfalls/values.rs`, compared to the last bit |
+//! | R5 | what a mismatch does | `tests/scripted/mismatch.rs::any_difference_gives_the_original_error` |
+//! | R6 | the client has a part of a result | D-034 |
+//! | R7 | the answer to COMMIT is lost | `tests/scripted/gone.rs::behind_every_commit_point_the_outcome_is_unknown` |
+//! | R8 | an ordinary error hides a commit | `tests/scripted/never.rs::an_error_at_commit_that_does_not_prove_a_conflict_passes` |
+//! | R9 | an autocommit write is sent twice | `tests/scripted/never.rs::autocommit_statements_are_never_sent_twice` |
+//! | R10 | TiDB has retried it already | `tests/scripted/never.rs::autocommit_statements_are_never_sent_twice` |
+//! | R11 | one statement is retried | `tests/scripted/pipeline.rs::nothing_autocommits_behind_a_deadlock` |
+//! | R12 | the clock | `tests/pitfalls/values.rs`; pinning: D-030 |
+//! | R13 | chance | `tests/pitfalls/values.rs`; pinning: D-030 |
+//! | R14 | the transaction's own timestamp | `tests/pitfalls/values.rs` |
+//! | R15 | generated ids | `tests/pitfalls/values.rs`; pinning: D-031 |
+//! | R16 | sequences | `tests/pitfalls/values.rs` |
+//! | R17 | SET and USE inside | `tests/pitfalls/session.rs` |
+//! | R18 | temporary tables | `tests/pitfalls/state.rs` |
+//! | R19 | locks that outlive the transaction | `tests/pitfalls/state.rs` |
+//! | R20 | NOWAIT, SKIP LOCKED | `tests/pitfalls/state.rs` |
+//! | R21 | savepoints | `tests/pitfalls/statements.rs` |
+//! | R22 | errors that end nothing | `tests/pitfalls/statements.rs` |
+//! | R23 | implicit commits | `tests/pitfalls/state.rs`, `tests/scripted/never.rs::what_has_been_committed_on_the_way` |
+//! | R24 | ways to begin, and the mode of the replay | `tests/pitfalls/session.rs`, `tests/scripted/replay.rs::with_autocommit_off_the_replay_begins`, `tests/scripted/never.rs::a_chained_transaction`, `tests/load/broken.rs` |
+//! | R25 | hidden boundaries | `tests/pitfalls/statements.rs`, `tests/scripted/track.rs` |
+//! | R26 | several statements in one packet | `tests/pitfalls/statements.rs`; D-032 |
+//! | R27 | streams and long values | `tests/scripted/prepared.rs::long_data_is_not_replayed`, `tests/scripted/unguarded.rs::load_data` |
+//! | R28 | prepared statements and cursors | `tests/scripted/prepared.rs::types_bound_before_the_transaction` |
+//! | R29 | another connection | `tests/pitfalls/session.rs`; it is the same one: D-034 |
+//! | R30 | another schema of the tables | `tests/scripted/mismatch.rs::fn different`, `tests/scripted/replay.rs::each_conflict_code_at_commit` |
+//! | R31 | nobody waits any more | `tests/scripted/gone.rs::a_client_that_leaves_during_a_replay_ends_it` |
+//! | R32 | failures that overlap | `tests/scripted/replay.rs::a_conflict_of_the_replayed_commit`, `tests/scripted/random.rs` |
+//! | R33 | the client's own timeout | `tests/scripted/replay.rs::when_the_time_budget_is_used_up` |
+//! | R34 | retry storms | `tests/scripted/replay.rs::the_replay_waits_before_it_begins`, `tests/scripted/contention.rs`, `tests/load/hot_row.rs` |
+//! | R35 | isolation levels | D-034 |
+//! | R36 | read-only transactions and AS OF | D-034 |
+//! | R37 | too old for the garbage collector | `tests/scripted/never.rs::an_error_at_commit_that_does_not_prove_a_conflict_passes` |
+//! | R38 | memory and secrets | `tests/scripted/unguarded.rs::a_journal_beyond_its_limit_is_no_error` |
+//! | R39 | diagnostics statements | `tests/pitfalls/session.rs` |
+//! | R40 | statements of our own are noticed | `tests/pitfalls/session.rs`, `tests/scripted/capture.rs` |
+//! | R45 | equal answers from other inputs | `tests/pitfalls/session.rs` |
+//! | R46 | a pinned id that LAST_INSERT_ID() misses | `tests/pitfalls/values.rs`, `tests/pitfalls/session.rs`; D-031 |
+//! | R47 | commands that are sent ahead | `tests/scripted/pipeline.rs::in_a_guarded_transaction_a_command_goes_out_behind` |
+//! | R48 | prepared, executed and closed each time | `tests/scripted/prepared.rs::a_close_is_held_until_the_transaction_ends` |
+//! | R49 | BEGIN without ROLLBACK | `tests/scripted/mismatch.rs::a_rollback_that_warns_or_fails_refuses_the_replay` |
+//! | R50 | hashes that cancel out | `tests/pitfalls/values.rs`, `tests/scripted/mismatch.rs` |
+//! | R51 | a SELECT of ours behind COMMIT | `tests/scripted/capture.rs` |
+//! | R52 | a tag before the text | `tests/scripted/tag.rs` |
+//! | R53 | what TiDB's default mode permits itself | `tests/load/read_then_write.rs` |
+//! | R54 | promotion of reads | D-034 |
+//!
 //! # Limits of the promise
 //!
 //! - The promise is "as one run without a proxy at the isolation level asked for". Snapshot
