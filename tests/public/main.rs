@@ -39,7 +39,7 @@ const SUITES: [Suite; 4] = [
     Suite { name: "go_sql_driver", environment: "go", tidb: 140, mariadb: 150 },
     Suite { name: "mysqlclient", environment: "public", tidb: 140, mariadb: 140 },
     Suite { name: "sqlalchemy", environment: "public", tidb: 600, mariadb: 1300 },
-    Suite { name: "django", environment: "public", tidb: 500, mariadb: 1300 },
+    Suite { name: "django", environment: "public", tidb: 1250, mariadb: 1300 },
 ];
 
 /// What the gate runs, of the first suite.
