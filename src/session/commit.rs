@@ -199,7 +199,9 @@ impl Conversation {
 
     /// There was no transaction after all.
     pub(super) fn forget(&mut self, up: &mut Lane) {
-        self.txn = None;
+        // Without autocommit a key goes on to the statement that opens one.
+        let key = self.txn.take().filter(|txn| !txn.explicit).and_then(|txn| txn.key);
+        self.next_key = key.or(self.next_key.take());
         self.journal.clear();
         self.fingerprint = None;
         self.flush_closes(up);

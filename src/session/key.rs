@@ -24,7 +24,7 @@ use crate::policy::Plan;
 use crate::sql::{self, Scan, Verb};
 use crate::store::idempotency::{IdempotencyKey, Used};
 use crate::store::service::ServiceError;
-use crate::txn::effect::{Effects, Turn};
+use crate::txn::effect::{Effects, Turn, may_commit};
 use crate::wire::command::Command;
 use crate::wire::frame::Header;
 
@@ -43,6 +43,9 @@ pub(super) enum Claim {
     /// Not now, or not at all.
     Stop(Step),
 }
+
+/// What it is called in a comment.
+const KEY: &str = "idempotency_key";
 
 /// `ER_DUP_ENTRY`.
 pub(super) const DUPLICATE: u16 = 1062;
@@ -78,7 +81,7 @@ impl Conversation {
     /// The key in the comment, or the one of the CALL before.
     fn key_said(&self, request: Request, up: &Lane) -> Result<Option<IdempotencyKey>, Own> {
         let said = match request.command {
-            Command::QUERY => sql::comment_value(&request.payload(up)[1..], "idempotency_key"),
+            Command::QUERY => sql::comment_value(&request.payload(up)[1..], KEY),
             _ => None,
         };
         match said {
@@ -96,9 +99,13 @@ impl Conversation {
     }
 
     /// Answers a request with an error of our own in place of the backend.
-    fn refuse_with(&mut self, request: Request, own: Own, up: &mut Lane) -> Step {
+    pub(super) fn refuse_with(&mut self, request: Request, own: Own, up: &mut Lane) -> Step {
         if !self.expected.is_empty() {
             return Step::Wait;
+        }
+        if !request.whole {
+            // What follows can't be told from commands.
+            return self.refuse(own, up);
         }
         let seq = Header::read(up.pending()).map_or(0, |header| header.seq).wrapping_add(1);
         self.take_and_say(request, own_error(own, seq), up)
@@ -113,6 +120,7 @@ impl Conversation {
         up: &mut Lane,
     ) -> Option<Step> {
         let text = &request.payload(up)[1..];
+        let holds = self.has_key() || self.next_key.is_some();
         let astray = match (self.has_key(), self.next_key.is_some()) {
             (true, _) => match Turn::of(scan, request.whole, true) {
                 Turn::Begin => true,
@@ -121,9 +129,27 @@ impl Conversation {
                 Turn::Statement => Effects::of(text, scan, request.whole).may_commit,
             },
             (false, true) => !self.spares_key(scan.verb, scan.multi || scan.opaque, scan.empty),
-            (false, false) => return None,
+            (false, false) => !self.takes_key(text, scan, request.whole),
         };
-        (astray || !request.whole).then(|| self.refuse_with(request, Own::KeyUnusable, up))
+        (astray || holds && !request.whole).then(|| self.refuse_with(request, Own::KeyUnusable, up))
+    }
+
+    /// A key in the comment of this text is taken for the transaction that it begins, or the text
+    /// begins none.
+    fn takes_key(&self, text: &[u8], scan: &Scan, whole: bool) -> bool {
+        let outside = self.txn.is_none();
+        let begins = matches!(scan.verb, Verb::Begin(_));
+        if !begins && (!outside || self.status.autocommit()) {
+            return true;
+        }
+        match sql::comment_value(text, KEY) {
+            Some(_) if begins => outside && Turn::of(scan, whole, false) == Turn::Begin,
+            Some(_) => !Effects::of(text, scan, whole).may_commit,
+            // Not where it is read, or not written as it should be.
+            None => {
+                !begins || scan.multi || !text.windows(KEY.len()).any(|part| part == KEY.as_bytes())
+            }
+        }
     }
 
     /// The same for an execution of a prepared statement.
@@ -149,11 +175,10 @@ impl Conversation {
 
     /// What may come between the CALL and its BEGIN.
     fn spares_key(&self, verb: Verb, unclear: bool, empty: bool) -> bool {
-        let begins = !self.status.autocommit();
+        let begins = !self.status.autocommit() && !may_commit(verb);
         let harmless = matches!(
             verb,
             Verb::Begin(_)
-                | Verb::Call
                 | Verb::Commit(_)
                 | Verb::Rollback(_)
                 | Verb::Select

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::base::error::Own;
 use crate::net::lane::Lane;
 use crate::sql::{self, Class, Kill, Reason, SetKind, Verb, schema_name};
 use crate::txn::digest::Digest;
@@ -66,6 +67,12 @@ impl Conversation {
             return step;
         }
         let text = &request.payload(up)[1..];
+        if matches!(scan.verb, Verb::Begin(_))
+            && sql::comment_value(text, "idempotency_key").is_some()
+        {
+            // A key is for one transaction, and this may begin many.
+            return self.refuse_with(request, Own::KeyUnusable, up);
+        }
         let class = match request.whole {
             true => self.deps.classifier.classify(text, &scan, self.lexing, &mut self.scratch),
             // Only its beginning is here, and that says nothing of the rest.
@@ -164,8 +171,25 @@ impl Conversation {
         self.statement(request, role, false, what, up)
     }
 
+    /// COMMIT and nothing else, as text or prepared.
+    pub(super) fn is_plain_commit(&self, request: &[u8]) -> bool {
+        match request {
+            [first, text @ ..] if *first == Command::QUERY.0 => {
+                is_plain(sql::scan(text, self.lexing).verb)
+            }
+            _ => statement_id(request)
+                .ok()
+                .and_then(|id| self.statements.by_id.get(&id))
+                .is_some_and(|prepared| is_plain(prepared.verb)),
+        }
+    }
+
     /// The statement was prepared before txguard looked, or never.
     fn execute_unknown(&mut self, request: Request, up: &mut Lane) -> Step {
+        if self.has_key() || self.next_key.is_some() {
+            // It may be a COMMIT: MariaDB's id -1 is what was prepared last.
+            return self.refuse_with(request, Own::KeyUnusable, up);
+        }
         self.unguard(Unguarded::StatementUnknown, up);
         self.may_be_one_shot();
         self.schema_known = false;

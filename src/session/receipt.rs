@@ -276,10 +276,12 @@ impl Conversation {
         }
     }
 
-    /// The transaction's COMMIT carries a receipt, also when it is sent again.
-    pub(super) fn has_receipt(&self) -> bool {
-        self.txn.as_ref().is_some_and(|txn| txn.receipt != OfTxn::Off)
-            && self.right() == Some(Right::Granted)
+    /// A COMMIT that is sent again carries a receipt. One with a key does whatever was said of the
+    /// user's right meanwhile: without it it would commit without the key.
+    pub(super) fn carries_receipt_again(&self, commit: &[u8]) -> bool {
+        let wanted = self.txn.as_ref().is_some_and(|txn| txn.receipt != OfTxn::Off);
+        self.is_plain_commit(commit)
+            && (self.has_key() || wanted && self.right() == Some(Right::Granted))
     }
 
     /// The answer that comes next is the one to a COMMIT behind a receipt.

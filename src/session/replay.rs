@@ -439,7 +439,7 @@ impl Conversation {
         if commits {
             self.capture_before(up);
         }
-        if commits && self.has_receipt() {
+        if commits && self.carries_receipt_again(&request) {
             return self.send_with_receipt(&request, what, sent, up);
         }
         // A BEGIN that commits the transaction before it carries no tag of that one.

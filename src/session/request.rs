@@ -151,9 +151,10 @@ impl Conversation {
         })
     }
 
-    /// A guarded transaction needs all of a request for its journal.
+    /// A guarded transaction needs all of a request for its journal, and one with a key to know
+    /// that it doesn't commit.
     fn whole_max(&self) -> usize {
-        match self.txn.as_ref().is_some_and(|txn| txn.guarded) {
+        match self.is_guarded() || self.has_key() || self.next_key.is_some() {
             true => WHOLE_MAX.max(self.limit.terms.journal_bytes_max),
             false => WHOLE_MAX,
         }
@@ -263,7 +264,7 @@ impl Conversation {
 
     /// Answers the request at the beginning of the lane with an error of our own, when all before
     /// it is answered, and ends the connection.
-    fn refuse(&mut self, own: Own, up: &Lane) -> Step {
+    pub(super) fn refuse(&mut self, own: Own, up: &Lane) -> Step {
         if let (true, Some(header)) = (self.expected.is_empty(), Header::read(up.pending())) {
             self.event = Some(Event::Refused { own, seq: header.seq.wrapping_add(1) });
         }

@@ -2,9 +2,10 @@
 
 use txguard::store::idempotency::Used;
 use txguard::store::receipts::ReceiptKey;
+use txguard::wire::status::Status;
 
 use super::harness::{RETRY, Talk, open as open_plain};
-use super::receipt::{BARE, MORE, POLICY, open};
+use super::receipt::{BARE, MORE, POLICY, open, with};
 use super::words::*;
 
 const KEY: &str = "CALL txguard.idempotency_key('order 7')";
@@ -223,6 +224,110 @@ async fn without_receipts_a_key_is_refused() {
         talk.refused(17017).await;
         talk.sql("COMMIT", &ok(AUTO)).await;
         talk.client.query("CALL txguard.idempotency_key('')").await;
+        talk.refused(17017).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_autocommit_off_a_key_waits_for_the_statement_that_opens_a_transaction() {
+    let (setup, _) = with(POLICY, None);
+    let mut talk = setup.manual().open().await;
+    talk.client.query(KEY).await;
+    talk.client.expect(&ok(MANUAL)).await;
+    talk.client.query("SELECT 1").await;
+    talk.server.expect(&query(txguard::store::receipts::PROBE)).await;
+    talk.server.expect(&query("ROLLBACK")).await;
+    talk.server.expect(&query("SELECT 1")).await;
+    talk.server.reply(&ok(TX0)).await;
+    talk.server.reply(&ok(MANUAL)).await;
+    talk.answer(&rows(&["1"], MANUAL)).await;
+    for text in ["CALL p()", "CREATE TABLE x (v INT)"] {
+        talk.client.query(text).await;
+        talk.refused(17017).await;
+    }
+    talk.sql(WRITE, &changed(1, TX0)).await;
+    talk.client.query("COMMIT").await;
+    talk.hears_key().await;
+    let more = TX0 | Status::MORE_RESULTS;
+    talk.server.reply(&ok(more).then(ok(more)).then(ok(MANUAL))).await;
+    talk.client.expect(&ok(MANUAL)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_writes_it_whatever_became_of_the_right() {
+    let (setup, _) = with(POLICY, None);
+    let (mut talk, mut other) = (setup.open().await, setup.open().await);
+    talk.keyed().await;
+    // The same user from another host, where nothing was granted.
+    other.sql("BEGIN", &ok(TX)).await;
+    other.sql(WRITE, &changed(1, TX)).await;
+    other.client.query("COMMIT").await;
+    assert!(other.server.heard().await.starts_with("INSERT INTO txguard.receipts"));
+    other.server.reply(&err(1142, "INSERT command denied")).await;
+    other.again("COMMIT", &ok(AUTO)).await;
+    other.client.expect(&ok(AUTO)).await;
+    talk.server.reply(&ok(MORE).then(ok(MORE)).then(conflict(1))).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    talk.again("BEGIN", &ok(TX)).await;
+    talk.again(WRITE, &changed(1, TX)).await;
+    talk.hears_key().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_statement_is_part_of_a_transaction_with_a_key() {
+    for policy in [POLICY, BARE] {
+        let (setup, _) = with(policy, None);
+        let mut talk = setup.pipes(4 << 20, 4 << 20).open().await;
+        talk.key().await;
+        talk.first_begin(&ok(AUTO)).await;
+        let long = |len: usize| format!("INSERT INTO t VALUES ('{}')", "x".repeat(len));
+        talk.sql(&long(100 << 10), &changed(1, TX)).await;
+        // Longer than what is looked at: it may hide a COMMIT.
+        talk.client.query(&long(2 << 20)).await;
+        talk.refused(17017).await;
+        talk.client.gone().await;
+        talk.server.gone().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_statement_that_nobody_has_seen_prepared_may_be_a_commit() {
+    let (mut talk, _) = open(BARE, None).await;
+    talk.key().await;
+    talk.client.send(&execute(u32::MAX)).await;
+    talk.refused(17017).await;
+    talk.first_begin(&ok(AUTO)).await;
+    talk.client.send(&execute(u32::MAX)).await;
+    talk.refused(17017).await;
+    talk.client.query("COMMIT").await;
+    talk.hears_key().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comment_whose_key_would_not_be_taken_is_refused() {
+    const COMMENT: &str = "/*idempotency_key='order%207'*/";
+    let (mut talk, _) = open(POLICY, None).await;
+    talk.client.send(&prepare(&format!("{COMMENT} BEGIN"))).await;
+    talk.refused(17017).await;
+    talk.client.query(&format!("{COMMENT} BEGIN; UPDATE t SET v = 1; COMMIT")).await;
+    talk.refused(17017).await;
+    for begin in ["/*idempotency_key=7*/ BEGIN", "/*idempotency_key='%FF'*/ BEGIN"] {
+        talk.client.query(begin).await;
+        talk.refused(17017).await;
+    }
+    talk.client.query("BEGIN /*idempotency_key='order%207'*/").await;
+    talk.refused(17017).await;
+    talk.first_begin(&ok(AUTO)).await;
+    talk.sql(WRITE, &changed(1, TX)).await;
+    // It would commit what is open, and begin without the key.
+    talk.client.query(&format!("{COMMENT} BEGIN")).await;
+    talk.refused(17017).await;
+    talk.sql("ROLLBACK", &ok(AUTO)).await;
+
+    let (setup, _) = with(POLICY, None);
+    let mut talk = setup.manual().open().await;
+    for text in ["UPDATE t SET v = 1; COMMIT", "CALL p()"] {
+        talk.client.query(&format!("{COMMENT} {text}")).await;
         talk.refused(17017).await;
     }
 }

@@ -62,7 +62,7 @@ impl Fates for Verdicts {
 }
 
 /// Under this policy, where every question has this answer.
-fn with(policies: &str, fate: Option<Fate>) -> (Setup, Arc<Verdicts>) {
+pub(crate) fn with(policies: &str, fate: Option<Fate>) -> (Setup, Arc<Verdicts>) {
     let verdicts = Arc::new(Verdicts { fate, ..Verdicts::default() });
     let receipts = Some(Receipts::new(verdicts.clone()));
     (Setup { receipts, ..setup(policies) }, verdicts)
@@ -477,4 +477,20 @@ async fn what_is_sent_ahead_waits_for_the_answer() {
         talk.server.expect(&query("SELECT 1")).await;
         talk.answer(&rows(&["1"], AUTO)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prepared_commit_that_chains_is_replayed_as_it_was() {
+    let (mut talk, _) = open(POLICY, None).await;
+    talk.step(&prepare("COMMIT AND CHAIN"), &prepare_ok(false, 1, 0, 0)).await;
+    talk.first_begin(&ok(AUTO)).await;
+    talk.sql("SELECT v FROM t WHERE id = 1", &rows(&["5"], TX)).await;
+    talk.write().await;
+    talk.client.send(&execute(1)).await;
+    talk.server.expect(&execute(1)).await;
+    talk.server.reply(&conflict(1)).await;
+    talk.transfer_again().await;
+    talk.server.expect(&execute(1)).await;
+    talk.server.reply(&ok(TX)).await;
+    talk.client.expect(&ok(TX)).await;
 }

@@ -121,12 +121,15 @@ impl Conversation {
         if !self.expected.is_empty() {
             return Some(Step::Wait);
         }
+        if !request.whole {
+            return Some(self.refuse(Own::CallArguments, up));
+        }
         match request.command {
             Command::STMT_EXECUTE => {
                 let payload = request.payload(up);
                 let answer = match bind(&call.arguments, payload) {
-                    Some(given) if request.whole => self.answer(call.verb, given),
-                    _ => Answer::Refused(Own::CallArguments),
+                    Some(given) => self.answer(call.verb, given),
+                    None => Answer::Refused(Own::CallArguments),
                 };
                 Some(self.give(request, &answer, Form::Binary, up))
             }
