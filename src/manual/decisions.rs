@@ -204,6 +204,11 @@
 //! transaction); reading grants with the service account (host patterns and roles decide which
 //! account a login became).
 //!
+//! It is not asked in a transaction that is open already (the ROLLBACK behind the question would end
+//! it), nor behind a SET TRANSACTION, which it would use up. There the receipt asks after all: of a
+//! right that is missing the server speaks before it has run anything, and the COMMIT then goes alone.
+//! What is said of a session (read-only, tables locked) is not remembered of its user.
+//!
 //! # D-061 Which COMMITs carry no receipt (2026-11-22)
 //!
 //! One of a transaction that has only read: whether it has happened makes no difference. One with AND
@@ -226,7 +231,9 @@
 //! # D-064 A transaction with a key ends with it or not at all (2026-11-22)
 //!
 //! What would commit it without its key (DDL, BEGIN, COMMIT AND CHAIN, several statements in a packet)
-//! is refused with 17017, and so is a write outside of a transaction while a key waits for its BEGIN.
+//! is refused with 17017, and so is a write outside of a transaction while a key waits for its BEGIN,
+//! and a comment whose key could not be taken (a prepared BEGIN, one inside a transaction, one with
+//! more statements behind it). What is too long to be looked at ends the connection.
 //! The application has asked for once-only; to go on without would be a wrong answer.
 //!
 //! # D-030 No value of clock or chance is pinned (2026-11-22)

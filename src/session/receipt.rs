@@ -203,8 +203,14 @@ impl Conversation {
 
     /// Asks whether the user may write receipts, if that isn't known: an INSERT of no row, ahead of
     /// BEGIN, which resets what it disturbed.
+    ///
+    /// Not where it would disturb more: in a transaction that is open without having been noticed
+    /// (a reload brought the policy), or behind a SET TRANSACTION, which holds for what comes next.
     pub(super) fn ask_for_right(&mut self, plan: &Plan, up: &mut Lane) {
         if self.wants_receipt(plan) == OfTxn::Off || self.right().is_some() {
+            return;
+        }
+        if self.status.in_trans() || self.one_shot {
             return;
         }
         self.inject(receipts::PROBE, Injected::Right, up);
@@ -228,6 +234,8 @@ impl Conversation {
         let Some(receipts) = &self.deps.receipts else { return };
         let right = match error {
             None => Right::Granted,
+            // That is said of this session, not of the user.
+            Some(code) if is_not_possible(code) => return,
             Some(code) => Right::Denied(code),
         };
         if receipts.note(&self.user, right, self.deps.clock.now()) {
@@ -244,7 +252,8 @@ impl Conversation {
     pub(super) fn carries_receipt(&self) -> bool {
         self.txn.as_ref().is_some_and(|txn| txn.open && txn.receipt == OfTxn::Wanted)
             && self.status.in_trans()
-            && self.right() == Some(Right::Granted)
+            // Where it could not be asked for, the receipt asks.
+            && !self.may_not_write_receipts()
             // Whether a COMMIT of reads alone has happened makes no difference, but to a key.
             && (!self.is_guarded() || self.journal.writes() || self.has_key())
     }
@@ -280,8 +289,7 @@ impl Conversation {
     /// user's right meanwhile: without it it would commit without the key.
     pub(super) fn carries_receipt_again(&self, commit: &[u8]) -> bool {
         let wanted = self.txn.as_ref().is_some_and(|txn| txn.receipt != OfTxn::Off);
-        self.is_plain_commit(commit)
-            && (self.has_key() || wanted && self.right() == Some(Right::Granted))
+        self.is_plain_commit(commit) && (self.has_key() || wanted && !self.may_not_write_receipts())
     }
 
     /// The answer that comes next is the one to a COMMIT behind a receipt.
@@ -382,6 +390,9 @@ impl Conversation {
         let OfTxn::Sent(key) = txn.receipt else { return };
         if inside {
             txn.receipt = OfTxn::Written(key);
+            if self.right().is_none() {
+                self.told_right(None);
+            }
             return;
         }
         // No transaction was open: it was committed at once, and says nothing.

@@ -7,6 +7,7 @@ use txguard::base::metrics::ReceiptOutcome::{
 };
 use txguard::base::metrics::ReplayOutcome;
 use txguard::coordinator::resolver::Fate;
+use txguard::policy::Snapshot;
 use txguard::session::{Deciding, End, Fates, LookUp, Receipts};
 use txguard::store::idempotency::{IdempotencyKey, Used};
 use txguard::store::receipts::{PROBE, ReceiptKey};
@@ -493,4 +494,53 @@ async fn a_prepared_commit_that_chains_is_replayed_as_it_was() {
     talk.server.expect(&execute(1)).await;
     talk.server.reply(&ok(TX)).await;
     talk.client.expect(&ok(TX)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_question_leaves_an_open_transaction_alone() {
+    // A reload brings the policy while one is open that nobody has looked at.
+    let (setup, _) = with("[backend]\nservice_user='s'\n", None);
+    let mut talk = setup.manual().open().await;
+    talk.sql("UPDATE t SET v = 6 WHERE id = 1", &changed(1, TX0)).await;
+    let snapshot = Snapshot::compile(&super::harness::parse(BARE), 2);
+    talk.policies.send(Arc::new(snapshot)).expect("a session listens");
+    talk.sql("UPDATE t SET v = 6 WHERE id = 2", &changed(1, TX0)).await;
+    talk.commit_is_sent(1).await;
+    talk.server.reply(&ok(TX0 | Status::MORE_RESULTS).then(ok(MANUAL))).await;
+    talk.client.expect(&ok(MANUAL)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_question_leaves_what_was_set_for_the_next_transaction_alone() {
+    for (refused, policy) in [(false, POLICY), (true, POLICY), (false, BARE), (true, BARE)] {
+        let (mut talk, _) = open(policy, None).await;
+        talk.sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", &ok(AUTO)).await;
+        talk.sql("BEGIN", &ok(TX)).await;
+        talk.write().await;
+        // The receipt asks.
+        talk.commit_is_sent(1).await;
+        match refused {
+            false => talk.server.reply(&taken_and(ok(AUTO))).await,
+            true => {
+                talk.server.reply(&err(1142, "INSERT command denied")).await;
+                talk.again("COMMIT", &ok(AUTO)).await;
+            }
+        }
+        talk.client.expect(&ok(AUTO)).await;
+        talk.transfer().await;
+        talk.client.query("COMMIT").await;
+        match refused {
+            false => drop(talk.hears_receipt(1).await),
+            true => talk.server.expect(&query("COMMIT")).await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_can_not_write_says_nothing_of_its_user() {
+    let (mut talk, _) = open(BARE, None).await;
+    talk.first_begin(&err(1792, "Cannot execute statement in a READ ONLY transaction")).await;
+    talk.sql("ROLLBACK", &ok(AUTO)).await;
+    talk.first_write().await;
+    talk.commit_is_sent(1).await;
 }
