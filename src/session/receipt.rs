@@ -28,7 +28,7 @@ use dashmap::DashMap;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use crate::base::error::{Own, StatementError};
+use crate::base::error::{Own, StatementError, code};
 use crate::base::metrics::ReceiptOutcome;
 use crate::coordinator::resolver::{Fate, Resolver};
 use crate::net::lane::Lane;
@@ -163,6 +163,8 @@ enum Why {
     Unknown(ReceiptKey),
     /// It was stopped ahead of it; nothing has happened.
     Stopped,
+    /// The same, by an error behind which the transaction may still be open.
+    Refused,
     /// Its idempotency key can't be written; nothing has happened.
     KeyUnusable,
     /// A row was there already: the key's, if another transaction has used that up. Else the client
@@ -178,17 +180,24 @@ impl Doubt {
 }
 
 /// The right to write receipts is missing, or the table is: the transaction is none the worse.
-/// `ER_DBACCESS_DENIED_ERROR`, `ER_BAD_DB_ERROR`, `ER_BAD_FIELD_ERROR`, `ER_TABLEACCESS_DENIED_ERROR`,
-/// `ER_COLUMNACCESS_DENIED_ERROR`, `ER_NO_SUCH_TABLE`.
+/// `ER_OPEN_AS_READONLY`, `ER_DBACCESS_DENIED_ERROR`, `ER_BAD_DB_ERROR`, `ER_BAD_FIELD_ERROR`,
+/// `ER_TABLEACCESS_DENIED_ERROR`, `ER_COLUMNACCESS_DENIED_ERROR`, `ER_NO_SUCH_TABLE`,
+/// `ER_NO_SUCH_TABLE_IN_ENGINE`.
 fn is_not_allowed(code: u16) -> bool {
-    matches!(code, 1044 | 1049 | 1054 | 1142 | 1143 | 1146)
+    matches!(code, 1036 | 1044 | 1049 | 1054 | 1142 | 1143 | 1146 | 1932)
 }
 
-/// Nothing can be written here, so nothing was: `ER_OPTION_PREVENTS_STATEMENT`,
-/// `ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION`, `ER_READ_ONLY_MODE`, and TiDB's 8130, "client has
-/// multi-statement capability disabled".
+/// Nothing can be written here, so nothing was, and no resolver is the reason: under LOCK TABLES
+/// (`ER_TABLE_NOT_LOCKED_FOR_WRITE`, `ER_TABLE_NOT_LOCKED`) or a global read lock
+/// (`ER_CANT_UPDATE_WITH_READLOCK`), on a server or in a transaction that only reads
+/// (`ER_OPTION_PREVENTS_STATEMENT`, `ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION`,
+/// `ER_READ_ONLY_MODE`; TiDB's 1105 where a snapshot is read, which can also mean that the
+/// transaction is gone), within XA (`ER_XAER_RMFAIL`), where
+/// the binary log can't take it (`ER_BINLOG_STMT_MODE_AND_ROW_ENGINE`), in a packet that TiDB
+/// can't parse because of what the client wrote behind COMMIT (`ER_PARSE_ERROR`), and TiDB's 8130, "client
+/// has multi-statement capability disabled".
 fn is_not_possible(code: u16) -> bool {
-    matches!(code, 1290 | 1792 | 1836 | 8130)
+    matches!(code, 1064 | 1099 | 1100 | 1105 | 1223 | 1290 | 1399 | 1665 | 1792 | 1836 | 8130)
 }
 
 impl Conversation {
@@ -436,6 +445,7 @@ impl Conversation {
         let without = is_not_allowed(code) || is_not_possible(code);
         let has_key = self.txn.as_ref().is_some_and(|txn| txn.key.is_some());
         let why = match (without, has_key) {
+            (true, false) if code == code::UNKNOWN => Why::Refused,
             (true, false) => {
                 self.deps.metrics.receipt(ReceiptOutcome::Refused);
                 return self.commit_without_receipt(what, sent, up);
@@ -553,6 +563,12 @@ where
         let key = match why {
             Why::Unknown(key) => key,
             Why::Stopped => return self.again_or_not(code, what, sent).await,
+            Why::Refused if self.is_open().await? => {
+                self.talk.deps.metrics.receipt(ReceiptOutcome::Refused);
+                self.talk.commit_without_receipt(what, sent, &mut self.link.up);
+                return Ok(());
+            }
+            Why::Refused => return self.again_or_not(code, what, sent).await,
             Why::KeyUnusable => {
                 let said = own_error(Own::KeyUnusable, 1);
                 return self.not_at_all(code, &said, &what, sent).await;

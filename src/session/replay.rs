@@ -40,6 +40,7 @@ use crate::wire::lenenc::Reader;
 use crate::wire::packet::err::Err as ErrPacket;
 use crate::wire::packet::ok::Ok as OkPacket;
 use crate::wire::response::{Kind, Response};
+use crate::wire::status::Status;
 
 use super::queue::{NoTurn, Place};
 use super::walk::Look;
@@ -216,6 +217,12 @@ where
             }
         }
         Ok(())
+    }
+
+    /// The transaction is still open.
+    pub(super) async fn is_open(&mut self) -> Result<bool, End> {
+        let replied = self.exchange(&[Command::PING.0], true).await?;
+        Ok(replied.answer.status.is_some_and(Status::in_trans))
     }
 
     /// Sends a request and takes its whole reply in, unseen by the client.
@@ -457,7 +464,7 @@ impl Conversation {
             txn.replay = Some((outcome, code));
         }
         self.replay_over(outcome, code);
-        self.status.0 &= !crate::wire::status::Status::IN_TRANS;
+        self.status.0 &= !Status::IN_TRANS;
         down.push(&frame);
         code
     }

@@ -11,6 +11,7 @@ mod cut;
 mod key;
 mod resolver;
 mod table;
+mod transparent;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -544,3 +544,40 @@ async fn a_session_that_can_not_write_says_nothing_of_its_user() {
     talk.first_write().await;
     talk.commit_is_sent(1).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_can_be_written_the_transaction_commits_without_a_receipt() {
+    for code in [1036, 1064, 1099, 1100, 1223, 1290, 1399, 1665, 1792, 1836, 1932, 8130] {
+        let (mut talk, _) = open(BARE, None).await;
+        talk.first_write().await;
+        talk.commit_is_sent(1).await;
+        talk.server.reply(&err(code, "no")).await;
+        talk.again("COMMIT", &ok(AUTO)).await;
+        talk.client.expect(&ok(AUTO)).await;
+        talk.usable().await;
+        assert_eq!((talk.receipts(Refused), talk.outcomes()), (1, [1, 0, 0, 0, 0]), "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_an_error_that_names_no_cause_only_an_open_transaction_commits() {
+    for (flags, open_still) in [(TX, true), (AUTO, false)] {
+        let (mut talk, _) = open(BARE, None).await;
+        talk.first_write().await;
+        talk.commit_is_sent(1).await;
+        talk.server.reply(&err(1105, "only support read-only statement")).await;
+        talk.server.probe = flags;
+        match open_still {
+            true => {
+                talk.again("COMMIT", &ok(AUTO)).await;
+                talk.client.expect(&ok(AUTO)).await;
+            }
+            false => {
+                talk.again("ROLLBACK", &ok(AUTO)).await;
+                talk.client.expect(&not_committed()).await;
+            }
+        }
+        talk.usable().await;
+        assert_eq!(talk.receipts(Refused), u64::from(open_still));
+    }
+}
