@@ -80,7 +80,7 @@ impl Conversation {
     /// The transaction has ended; its record is published, or waits for its timestamps.
     pub(super) fn finish(&mut self, outcome: Outcome, up: &mut Lane) {
         let Some(txn) = self.txn.take() else { return };
-        self.count_receipt(txn.receipt, outcome);
+        self.close_receipt(&txn, outcome);
         self.journal.clear();
         self.fingerprint = None;
         self.flush_closes(up);

@@ -214,7 +214,7 @@ impl Conversation {
 pub(super) fn insert(txn: &Txn) -> Option<String> {
     let by = match txn.receipt {
         OfTxn::Sent(key) | OfTxn::Written(key) => key,
-        OfTxn::Off | OfTxn::Wanted | OfTxn::Void => return None,
+        OfTxn::Off | OfTxn::Wanted | OfTxn::Void(_) => return None,
     };
     Some(txn.key.as_ref()?.insert(by, txn.said.value()))
 }

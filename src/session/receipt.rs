@@ -45,7 +45,9 @@ use crate::wire::status::Status;
 
 use super::key::{self, DUPLICATE, LookUp};
 use super::request::{Request, Step};
-use super::{Ask, Conflict, Conversation, End, Event, Injected, Session, What, own_error, own_ok};
+use super::{
+    Ask, Conflict, Conversation, End, Event, Injected, Session, Txn, What, own_error, own_ok,
+};
 
 /// Decides what became of transactions whose COMMIT was not answered.
 ///
@@ -143,7 +145,7 @@ pub(super) enum OfTxn {
     /// It was taken; the answer to COMMIT is to come.
     Written(ReceiptKey),
     /// It was written outside of any transaction; the answer to COMMIT is to come.
-    Void,
+    Void(ReceiptKey),
 }
 
 /// A COMMIT that has not happened, or that may have happened, on a connection that lives.
@@ -303,7 +305,7 @@ impl Conversation {
 
     /// The answer that comes next is the one to a COMMIT behind a receipt.
     pub(super) fn is_behind_receipt(&self) -> bool {
-        let written = |receipt| matches!(receipt, OfTxn::Written(_) | OfTxn::Void);
+        let written = |receipt| matches!(receipt, OfTxn::Written(_) | OfTxn::Void(_));
         self.txn.as_ref().is_some_and(|txn| written(txn.receipt))
     }
 
@@ -318,7 +320,7 @@ impl Conversation {
     pub(super) fn receipt_under_way(&self) -> Option<ReceiptKey> {
         match self.txn.as_ref()?.receipt {
             OfTxn::Sent(key) | OfTxn::Written(key) => Some(key),
-            OfTxn::Off | OfTxn::Wanted | OfTxn::Void => None,
+            OfTxn::Off | OfTxn::Wanted | OfTxn::Void(_) => None,
         }
     }
 
@@ -405,11 +407,8 @@ impl Conversation {
             return;
         }
         // No transaction was open: it was committed at once, and says nothing.
-        txn.receipt = OfTxn::Void;
+        txn.receipt = OfTxn::Void(key);
         self.deps.metrics.receipt(ReceiptOutcome::Void);
-        if let Some(receipts) = &self.deps.receipts {
-            receipts.fates.discard(key, txn.key.as_ref(), self.registered.backend());
-        }
     }
 
     /// The receipt was refused, and the packet has stopped there: COMMIT has not run.
@@ -512,8 +511,14 @@ impl Conversation {
     }
 
     /// A transaction has ended.
-    pub(super) fn count_receipt(&self, receipt: OfTxn, outcome: Outcome) {
-        match (receipt, outcome) {
+    pub(super) fn close_receipt(&self, txn: &Txn, outcome: Outcome) {
+        match (txn.receipt, outcome) {
+            // Not before the whole packet was answered: its key would come behind.
+            (OfTxn::Void(key), _) => {
+                if let Some(receipts) = &self.deps.receipts {
+                    receipts.fates.discard(key, txn.key.as_ref(), self.registered.backend());
+                }
+            }
             (OfTxn::Written(_), Outcome::Committed) => {
                 self.deps.metrics.receipt(ReceiptOutcome::Written);
             }
@@ -599,13 +604,14 @@ where
         what: &What,
         sent: Instant,
     ) -> Result<(), End> {
-        self.roll_back().await?;
+        // Where the connection is lost meanwhile, that has rolled back.
+        let rolled_back = self.roll_back().await;
         self.talk.measure(Command::QUERY, what, sent);
         let mut said = said.to_vec();
         // It may have been the second answer of a packet.
         said[HEADER_LEN - 1] = 1;
         self.talk.not_committed(code, &said, &mut self.link.down, &mut self.link.up);
-        Ok(())
+        rolled_back.map(|_| ())
     }
 
     async fn again_or_not(&mut self, code: u16, what: What, sent: Instant) -> Result<(), End> {

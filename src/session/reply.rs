@@ -15,6 +15,7 @@ use crate::wire::packet::ok::Ok as OkPacket;
 use crate::wire::response::{Kind, Response, Seen};
 use crate::wire::status::Status;
 
+use super::receipt::OfTxn;
 use super::walk::Look;
 use super::{Ask, Conflict, Conversation, Event, Injected, What};
 
@@ -415,7 +416,11 @@ impl Conversation {
         txn.committing = false;
         txn.ending = false;
         if !status.in_trans() {
-            self.finish(outcome, up);
+            return self.finish(outcome, up);
+        }
+        if matches!(txn.receipt, OfTxn::Written(_)) {
+            // It is in the transaction, unless a savepoint takes it out: it says nothing any more.
+            txn.receipt = OfTxn::Off;
         }
     }
 

@@ -331,3 +331,19 @@ async fn a_comment_whose_key_would_not_be_taken_is_refused() {
         talk.refused(17017).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_outside_of_any_transaction_is_taken_back_behind_its_packet() {
+    let (mut talk, verdicts) = open(BARE, None).await;
+    talk.keyed().await;
+    let more = AUTO | Status::MORE_RESULTS;
+    let frames = ok(more).then(ok(more)).then(ok(AUTO)).frames(1);
+    let (first, rest) = frames.split_at(ok(more).frames(1).len());
+    talk.server.raw(first).await;
+    talk.client.silent().await;
+    assert!(verdicts.discarded().is_empty(), "the key is still to be written");
+    talk.server.raw(rest).await;
+    talk.client.expect(&ok(AUTO)).await;
+    talk.usable().await;
+    assert_eq!(verdicts.discarded(), [1]);
+}

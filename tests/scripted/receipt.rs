@@ -62,6 +62,12 @@ impl Fates for Verdicts {
     }
 }
 
+impl Verdicts {
+    pub(crate) fn discarded(&self) -> Vec<u32> {
+        self.discarded.lock().expect("whole").clone()
+    }
+}
+
 /// Under this policy, where every question has this answer.
 pub(crate) fn with(policies: &str, fate: Option<Fate>) -> (Setup, Arc<Verdicts>) {
     let verdicts = Arc::new(Verdicts { fate, ..Verdicts::default() });
@@ -481,22 +487,6 @@ async fn what_is_sent_ahead_waits_for_the_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_prepared_commit_that_chains_is_replayed_as_it_was() {
-    let (mut talk, _) = open(POLICY, None).await;
-    talk.step(&prepare("COMMIT AND CHAIN"), &prepare_ok(false, 1, 0, 0)).await;
-    talk.first_begin(&ok(AUTO)).await;
-    talk.sql("SELECT v FROM t WHERE id = 1", &rows(&["5"], TX)).await;
-    talk.write().await;
-    talk.client.send(&execute(1)).await;
-    talk.server.expect(&execute(1)).await;
-    talk.server.reply(&conflict(1)).await;
-    talk.transfer_again().await;
-    talk.server.expect(&execute(1)).await;
-    talk.server.reply(&ok(TX)).await;
-    talk.client.expect(&ok(TX)).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_question_leaves_an_open_transaction_alone() {
     // A reload brings the policy while one is open that nobody has looked at.
     let (setup, _) = with("[backend]\nservice_user='s'\n", None);
@@ -537,15 +527,6 @@ async fn the_question_leaves_what_was_set_for_the_next_transaction_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_can_not_write_says_nothing_of_its_user() {
-    let (mut talk, _) = open(BARE, None).await;
-    talk.first_begin(&err(1792, "Cannot execute statement in a READ ONLY transaction")).await;
-    talk.sql("ROLLBACK", &ok(AUTO)).await;
-    talk.first_write().await;
-    talk.commit_is_sent(1).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn where_nothing_can_be_written_the_transaction_commits_without_a_receipt() {
     for code in [1036, 1064, 1099, 1100, 1223, 1290, 1399, 1665, 1792, 1836, 1932, 8130] {
         let (mut talk, _) = open(BARE, None).await;
@@ -557,6 +538,15 @@ async fn where_nothing_can_be_written_the_transaction_commits_without_a_receipt(
         talk.usable().await;
         assert_eq!((talk.receipts(Refused), talk.outcomes()), (1, [1, 0, 0, 0, 0]), "{code}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_can_not_write_says_nothing_of_its_user() {
+    let (mut talk, _) = open(BARE, None).await;
+    talk.first_begin(&err(1792, "Cannot execute statement in a READ ONLY transaction")).await;
+    talk.sql("ROLLBACK", &ok(AUTO)).await;
+    talk.first_write().await;
+    talk.commit_is_sent(1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -580,4 +570,51 @@ async fn behind_an_error_that_names_no_cause_only_an_open_transaction_commits() 
         talk.usable().await;
         assert_eq!(talk.receipts(Refused), u64::from(open_still));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_stopped_is_told_also_when_the_server_is_gone_behind_it() {
+    for code in [1062, 1205] {
+        let (mut talk, _) = open(BARE, None).await;
+        talk.first_write().await;
+        talk.commit_is_sent(1).await;
+        talk.server.reply(&err(code, "no")).await;
+        let Talk { mut client, server, metrics, .. } = talk;
+        drop(server);
+        assert_eq!(client.rest().await, not_committed().frames(1));
+        assert_eq!(outcomes(&metrics), [0, 0, 0, 1, 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_that_a_failed_commit_leaves_behind_says_nothing() {
+    let (mut talk, _) = open(BARE, Some(Fate::NotCommitted)).await;
+    talk.first_write().await;
+    talk.commit_is_sent(1).await;
+    talk.server.reply(&taken_and(err(1399, "XAER_RMFAIL"))).await;
+    talk.client.expect(&err(1399, "XAER_RMFAIL")).await;
+    talk.server.probe = TX;
+    talk.sql("ROLLBACK TO SAVEPOINT a", &ok(TX)).await;
+    talk.client.query("COMMIT").await;
+    talk.server.expect(&query("COMMIT")).await;
+    let Talk { mut client, server, .. } = talk;
+    drop(server);
+    // Nobody asks: it would not be found.
+    assert!(client.rest().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prepared_commit_that_chains_is_replayed_as_it_was() {
+    let (mut talk, _) = open(POLICY, None).await;
+    talk.step(&prepare("COMMIT AND CHAIN"), &prepare_ok(false, 1, 0, 0)).await;
+    talk.first_begin(&ok(AUTO)).await;
+    talk.sql("SELECT v FROM t WHERE id = 1", &rows(&["5"], TX)).await;
+    talk.write().await;
+    talk.client.send(&execute(1)).await;
+    talk.server.expect(&execute(1)).await;
+    talk.server.reply(&conflict(1)).await;
+    talk.transfer_again().await;
+    talk.server.expect(&execute(1)).await;
+    talk.server.reply(&ok(TX)).await;
+    talk.client.expect(&ok(TX)).await;
 }
