@@ -8,9 +8,9 @@ pub fn schema_name(statement: &[u8]) -> Box<str> {
     let name = name.trim().trim_end_matches(';').trim_end();
     match name.strip_prefix('`').and_then(|name| name.strip_suffix('`')) {
         Some(quoted) => quoted.replace("``", "`").into(),
-        // Nothing but a comment can follow.
+        // Nothing but a comment can follow, which begins with one of these.
         None => name
-            .split(|c: char| c.is_whitespace() || "/#;".contains(c))
+            .split(|c: char| c.is_whitespace() || "-/#;".contains(c))
             .next()
             .map_or("".into(), Into::into),
     }
@@ -25,6 +25,8 @@ mod tests {
         for (text, name) in [
             ("USE a", "a"),
             ("USE a -- it", "a"),
+            ("USE a-- it", "a"),
+            ("USE `a-b`", "a-b"),
             ("use a/* it */", "a"),
             ("use  `a`` b` ;", "a` b"),
             ("USE\tshop;", "shop"),

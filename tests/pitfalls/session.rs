@@ -40,6 +40,12 @@ const CASES: &[Case] = &[
     )
     .before(&["USE {other}"])
     .after(&[SCHEMA]),
+    Case::replayed(
+        "R45 from where an earlier USE with a comment went",
+        &["USE {other}", "SELECT v FROM t WHERE id = 3"],
+    )
+    .before(&["USE {schema}-- back"])
+    .after(&[SCHEMA]),
     Case::unguarded("R45 a schema that isn't known", &["USE {schema}"], "schema_change")
         .before(&["SELECT 1; USE {other}", "BEGIN", "COMMIT"])
         .after(&[SCHEMA]),
