@@ -95,7 +95,7 @@
 //! | `ddl` | A schema change commits on its way. | Change the schema outside of transactions. |
 //! | `explain` | EXPLAIN shows plans, which change. | Send it outside of transactions. |
 //! | `found_rows` | FOUND_ROWS() and SQL_CALC_FOUND_ROWS tell of the statement before. | Use SELECT COUNT(*). |
-//! | `last_insert_id` | LAST_INSERT_ID(x) changes the session; LAST_INSERT_ID() can't be trusted beside an INSERT that failed. | Take the id from the answer to the INSERT, and send it as a value. |
+//! | `last_insert_id` | LAST_INSERT_ID(x) changes the session; LAST_INSERT_ID() can't be trusted beside an INSERT that failed or gave rows. | Take the id from the answer to the INSERT, and send it as a value. |
 //! | `load_data` | LOAD DATA reads what may be gone. | Load outside of transactions. |
 //! | `lock_function` | Locks by function (GET_LOCK() …) outlive the transaction. | Take them outside, or lock a row with SELECT … FOR UPDATE. |
 //! | `lock_tables` | LOCK TABLES and UNLOCK TABLES commit. | Lock rows with SELECT … FOR UPDATE. |

@@ -195,6 +195,9 @@ impl Conversation {
             if kind == Kind::Ok && OkPacket::read(payload).is_ok_and(|ok| ok.last_insert_id != 0) {
                 self.unguard(Unguarded::GeneratedId, up);
             }
+            if kind == Kind::ColumnCount {
+                self.no_id_told(up);
+            }
         }
         down.release(frame_len);
         if let Some(status) = seen.status {
@@ -331,6 +334,7 @@ impl Conversation {
             down.discard(frame_len);
             return;
         }
+        self.no_id_told(up);
         // Only what is in the journal can be sent again.
         let recorded = self.fingerprint.is_some() || self.observes();
         let replayable = self.is_guarded() && recorded && !seen.partial;
@@ -353,16 +357,20 @@ impl Conversation {
             if fingerprint.packet(Kind::Err, payload).is_ok() {
                 self.journal.answer(fingerprint.finish());
             }
-            let failed = self.journal.last_role().map(|role| self.guard.failed(role));
-            if let Some(Err(why)) = failed {
-                self.unguard(why, up);
-            }
         }
         down.release(frame_len);
         self.measure(expected.command, &what, sent);
         self.replay_ended(ReplayOutcome::OtherError);
         self.after_error(code, ends, up);
         self.drain_if_idle();
+    }
+
+    /// The answer to the request under way can't tell of an id that it generated.
+    fn no_id_told(&mut self, up: &mut Lane) {
+        let role = self.journal.last_role().filter(|_| self.fingerprint.is_some());
+        if let Some(Err(why)) = role.map(|role| self.guard.no_id_told(role)) {
+            self.unguard(why, up);
+        }
     }
 
     fn after_error(&mut self, code: u16, ends: Option<Outcome>, up: &mut Lane) {

@@ -116,8 +116,8 @@ pub struct Guard {
     restore: Restore,
     /// A statement has read LAST_INSERT_ID().
     reads_insert_id: bool,
-    /// An INSERT has failed.
-    insert_failed: bool,
+    /// An INSERT may have generated an id, and no answer told.
+    id_unseen: bool,
 }
 
 impl Guard {
@@ -127,7 +127,7 @@ impl Guard {
         self.bound.clear();
         self.restore.clear();
         self.reads_insert_id = false;
-        self.insert_failed = false;
+        self.id_unseen = false;
     }
 
     /// What a replay has to put back before it begins.
@@ -160,18 +160,19 @@ impl Guard {
         })
     }
 
-    /// A request was answered by an error that is an answer like others.
+    /// A request was answered by an error or by rows, which tell nothing of generated ids.
     ///
     /// LAST_INSERT_ID() is the one from before BEGIN as long as no answer has told of a generated
-    /// id, except behind an INSERT that failed: the id it had generated may stay, and nothing tells
-    /// (TiDB: always, MariaDB: behind a row that went in; seen on v7.5 and 10.11).
-    pub fn failed(&mut self, role: Role) -> Result<(), Unguarded> {
-        self.insert_failed |= role == Role::Insert;
+    /// id, except behind an INSERT that failed, by a conflict too: the id it had generated may stay
+    /// (TiDB: always, MariaDB: behind a row that went in), or that was answered by rows (RETURNING,
+    /// MariaDB). Seen on v7.5 and 10.11.
+    pub fn no_id_told(&mut self, role: Role) -> Result<(), Unguarded> {
+        self.id_unseen |= role == Role::Insert;
         self.check_insert_id()
     }
 
     fn check_insert_id(&self) -> Result<(), Unguarded> {
-        match self.reads_insert_id && self.insert_failed {
+        match self.reads_insert_id && self.id_unseen {
             true => Err(Unguarded::Statement(Reason::LastInsertId)),
             false => Ok(()),
         }
@@ -253,16 +254,16 @@ mod tests {
     }
 
     #[test]
-    fn the_last_insert_id_is_an_input_that_a_failed_insert_changes_unseen() {
+    fn the_last_insert_id_is_an_input_that_an_insert_may_change_unseen() {
         let mut guard = Guard::default();
         let mut class = Class::too_large();
         (class.unsafe_reason, class.reads_insert_id) = (None, true);
-        assert_eq!(guard.failed(Role::Insert), Ok(()));
+        assert_eq!(guard.no_id_told(Role::Insert), Ok(()));
         assert_eq!(guard.admit(&class), Err(Unguarded::Statement(Reason::LastInsertId)));
         guard.begin();
         assert_eq!(guard.admit(&class), Ok(Role::Write));
-        assert_eq!(guard.failed(Role::Write), Ok(()));
-        assert_eq!(guard.failed(Role::Insert), Err(Unguarded::Statement(Reason::LastInsertId)));
+        assert_eq!(guard.no_id_told(Role::Write), Ok(()));
+        assert_eq!(guard.no_id_told(Role::Insert), Err(Unguarded::Statement(Reason::LastInsertId)));
     }
 
     #[test]

@@ -134,7 +134,7 @@ const fn statement(reason: Reason) -> Told {
             "Use SELECT COUNT(*).",
         ),
         Reason::LastInsertId => cure(
-            "LAST_INSERT_ID(x) changes the session; LAST_INSERT_ID() can't be trusted beside an INSERT that failed.",
+            "LAST_INSERT_ID(x) changes the session; LAST_INSERT_ID() can't be trusted beside an INSERT that failed or gave rows.",
             "Take the id from the answer to the INSERT, and send it as a value.",
         ),
         Reason::LoadData => {

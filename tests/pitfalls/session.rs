@@ -144,6 +144,17 @@ const CASES: &[Case] = &[
     )
     .before(&["SELECT LAST_INSERT_ID(77)"])
     .after(&["SELECT LAST_INSERT_ID()"]),
+    Case::told(
+        "R45 an INSERT that is answered by rows may change it",
+        &[
+            "UPDATE t SET v = LAST_INSERT_ID() WHERE id = 3",
+            "INSERT INTO a (v) VALUES (7) RETURNING v",
+        ],
+        "last_insert_id",
+    )
+    .on(On::MariaDb)
+    .before(&["SELECT LAST_INSERT_ID(77)"])
+    .after(&["SELECT v FROM t WHERE id = 3"]),
     Case::unguarded("R45 R46 LAST_INSERT_ID(x)", &["SELECT LAST_INSERT_ID(5)"], "last_insert_id")
         .after(&["SELECT LAST_INSERT_ID()"]),
     Case::unguarded(

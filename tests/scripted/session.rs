@@ -326,3 +326,49 @@ async fn an_insert_that_fails_may_have_changed_the_last_insert_id() {
         talk.guarded(2).await;
     }
 }
+
+const OF_BEFORE: &str = "UPDATE t SET v = LAST_INSERT_ID()";
+
+#[tokio::test(start_paused = true)]
+async fn an_insert_that_meets_the_conflict_may_have_changed_the_last_insert_id() {
+    let insert = "INSERT INTO a (v) VALUES (1), (2)";
+    for first in [true, false] {
+        let mut talk = setup(RETRY).open().await;
+        talk.sql("BEGIN", &ok(TX)).await;
+        if first {
+            talk.sql(OF_BEFORE, &changed(1, TX)).await;
+            talk.sql(insert, &deadlock()).await;
+        } else {
+            talk.client.send(&query(insert)).await;
+            talk.server.expect(&query(insert)).await;
+            talk.server.reply(&deadlock()).await;
+            talk.again("ROLLBACK", &ok(AUTO)).await;
+            talk.again("BEGIN", &ok(TX)).await;
+            talk.again(insert, &changed(2, TX)).await;
+            talk.client.expect(&changed(2, TX)).await;
+            talk.sql(OF_BEFORE, &changed(1, TX)).await;
+            talk.sql("COMMIT", &conflict(1)).await;
+        }
+        talk.server.silent().await;
+        assert_eq!(talk.unguarded(), ["last_insert_id"], "{first}");
+        talk.guarded(2).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_insert_that_meets_a_conflict_in_the_replay_ends_it_where_the_last_insert_id_is_read() {
+    let insert = "INSERT INTO a SELECT NULL, v FROM t WHERE v > 5";
+    let mut talk = setup(RETRY).open().await;
+    talk.sql("BEGIN", &ok(TX)).await;
+    talk.sql(OF_BEFORE, &changed(1, TX)).await;
+    talk.sql(insert, &changed(0, TX)).await;
+    talk.commit_conflicts(1).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    talk.again("BEGIN", &ok(TX)).await;
+    talk.again(OF_BEFORE, &changed(1, TX)).await;
+    talk.again(insert, &deadlock()).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+    talk.client.expect(&conflict(1)).await;
+    assert_eq!(talk.replays(Mismatch), 1);
+    talk.usable().await;
+}
