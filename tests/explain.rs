@@ -64,7 +64,7 @@ fn a_file_gives_a_line_for_each_transaction_and_the_sums() {
 
     reason         transactions  what is in the way; what to do
     show           1             SHOW tells what may change. Send it outside of transactions.
-    user_variable  1             A query assigns a user variable on its way (@x := …). Keep the value in the application.
+    user_variable  1             A query assigns a user variable (@x := …), or reads one that a trigger may set (not on TiDB). Keep the value in the application.
 
     condition        times
     autocommit_on    1      if autocommit is on at the beginning; with autocommit off (--autocommit-off) a statement may open a transaction
@@ -111,7 +111,7 @@ fn a_statement_is_asked_about_as_a_part_of_a_transaction() {
     insta::assert_snapshot!(text(&no.stdout), @"
     line 1: not replayable: user_variable
       line 1: SELECT @x := 0
-      A query assigns a user variable on its way (@x := …).
+      A query assigns a user variable (@x := …), or reads one that a trigger may set (not on TiDB).
       remedy: Keep the value in the application.
     ");
     let json = as_json(&explain(&["--json", "SELECT @x := 1"], b""));

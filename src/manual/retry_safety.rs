@@ -30,12 +30,14 @@
 //! that are written out. Right before the first SET of a variable txguard sends one of its own that
 //! keeps the value in `@__txguard_0` and so on; a transaction without SET costs nothing. A replay
 //! puts the values back before BEGIN and runs each SET in its place. So a statement may read user
-//! variables, whoever has set them. A user variable that had never been set is NULL afterwards, and
-//! MariaDB types the two differently: if the client has looked at it the replay is refused.
+//! variables, if no trigger can have set them: on servers other than TiDB, a transaction that reads
+//! one doesn't write. A user variable that had never been set is NULL afterwards, and MariaDB types
+//! the two differently: if the client has looked at it the replay is refused.
 //!
 //! LAST_INSERT_ID() without an argument is the one from before BEGIN as long as no answer has told
 //! of a generated id (2905 statements of all kinds on TiDB v7.5 and MariaDB 10.11 agree), except
-//! behind an INSERT that fails: its id may stay without a word, and nothing puts it back.
+//! behind an INSERT that fails, by a conflict too, or that is answered by rows (RETURNING): its id may
+//! stay without a word, and nothing puts it back.
 //!
 //! If the replay is given up, the session is brought to where the first run left it, which is what
 //! the client believes in; if even that fails (somebody has dropped the schema), the client gets
@@ -116,7 +118,7 @@
 //! | `tso_visible` | It reads the transaction's own timestamp. | |
 //! | `unknown_function` | It calls a function that isn't on the known-safe list, maybe a stored one. | Compute the value in the application. |
 //! | `unparsable` | The parser doesn't understand it. | Check its syntax; with ANSI_QUOTES, write strings in single quotes. |
-//! | `user_variable` | A query assigns a user variable on its way (@x := …). | Keep the value in the application. |
+//! | `user_variable` | A query assigns a user variable (@x := …), or reads one that a trigger may set (not on TiDB). | Keep the value in the application. |
 //!
 //! # The pitfalls, and where each is shown
 //!
@@ -181,8 +183,8 @@
 //!
 //! - The promise is "as one run without a proxy at the isolation level asked for". Snapshot
 //!   isolation allows write skew, with and without txguard.
-//! - A trigger or a stored function of MariaDB may keep state in user variables where no
-//!   statement names it; views may hide function calls. TiDB has neither triggers nor stored
+//! - A trigger of MariaDB may keep state in user variables where no statement of the transaction
+//!   names one; views may hide function calls. TiDB has neither triggers nor stored
 //!   functions. Don't guard MariaDB users whose triggers do that.
 //! - Answers to commands that are not recorded (COM_STMT_PREPARE, COM_PING) are not asked for
 //!   again; an error among them switches the guard off.

@@ -161,7 +161,8 @@ where
         statements: Statements::default(),
         prepared_ok: None,
         txn: None,
-        guard: Guard::default(),
+        // TiDB has none.
+        guard: Guard::new(!hello.is_tidb),
         journal,
         closes: Vec::new(),
         commit_alone: Vec::new(),

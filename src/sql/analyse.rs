@@ -87,6 +87,7 @@ pub(super) fn class(shape: &[u8]) -> Option<Class> {
         unsafe_reason: reason,
         ordered: walk.ordered,
         reads_insert_id,
+        reads_user_variables: look.reads_user_variables,
         tables: walk.tables,
     })
 }
@@ -245,6 +246,7 @@ struct Look<'a> {
     names: &'a HashSet<String>,
     reason: Option<Reason>,
     reads_insert_id: bool,
+    reads_user_variables: bool,
     /// Behind `LAST_INSERT_ID(`.
     in_insert_id: bool,
     /// The statement is INSERT or REPLACE: one INTO belongs to it.
@@ -263,6 +265,7 @@ impl<'a> Look<'a> {
             names,
             reason: None,
             reads_insert_id: false,
+            reads_user_variables: false,
             in_insert_id: false,
             insert: false,
             into: 0,
@@ -347,7 +350,7 @@ impl<'a> Look<'a> {
             b'@' if self.shape.get(at + 1) == Some(&b'@') || self.before(at) == Some(b'@') => {
                 self.refuse(Reason::SessionVariable);
             }
-            // To read one is no harm: what sets it is put back before a replay.
+            b'@' => self.reads_user_variables = true,
             b':' if self.shape.get(at + 1) == Some(&b'=') => self.refuse(Reason::UserVariable),
             b'.' => {
                 self.call = Some(Callee { name: String::new(), quoted: false, qualified: true });

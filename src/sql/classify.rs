@@ -193,6 +193,8 @@ pub struct Class {
     pub ordered: bool,
     /// It reads `LAST_INSERT_ID()`, without changing it.
     pub reads_insert_id: bool,
+    /// It reads user variables, without setting any.
+    pub reads_user_variables: bool,
     /// The tables it names, each once, common table expressions left out. Empty where it isn't
     /// parsed.
     pub tables: Vec<TableName>,
@@ -206,7 +208,14 @@ impl Class {
     }
 
     const fn unparsed(kind: Kind, unsafe_reason: Option<Reason>) -> Self {
-        Self { kind, unsafe_reason, ordered: true, reads_insert_id: false, tables: Vec::new() }
+        Self {
+            kind,
+            unsafe_reason,
+            ordered: true,
+            reads_insert_id: false,
+            reads_user_variables: false,
+            tables: Vec::new(),
+        }
     }
 
     const fn unknown(reason: Reason) -> Self {

@@ -56,6 +56,8 @@ pub enum Unknown {
     GeneratedId,
     /// Whether a schema was in use before USE.
     Schema,
+    /// Whether a trigger may set user variables.
+    Triggers,
     /// Whether the statement commits.
     MayCommit,
     /// Whether the statement opens a transaction.
@@ -69,7 +71,12 @@ impl Unknown {
     const fn is_about_a_replay(self) -> bool {
         matches!(
             self,
-            Self::End | Self::FirstSucceeds | Self::GeneratedId | Self::Schema | Self::EndedBefore
+            Self::End
+                | Self::FirstSucceeds
+                | Self::GeneratedId
+                | Self::Schema
+                | Self::Triggers
+                | Self::EndedBefore
         )
     }
 
@@ -83,6 +90,7 @@ impl Unknown {
             Self::FirstSucceeds => "first_statement_succeeds",
             Self::GeneratedId => "no_generated_id",
             Self::Schema => "schema_in_use",
+            Self::Triggers => "no_triggers",
             Self::MayCommit => "does_not_commit",
             Self::MayOpen => "opens_nothing",
             Self::EndedBefore => "did_not_end_before",
@@ -107,6 +115,10 @@ impl Unknown {
             }
             Self::GeneratedId => "if the answer carries no generated id; else generated_id",
             Self::Schema => "if a schema was in use before USE; else schema_change",
+            Self::Triggers => {
+                "if the server is TiDB, which has no triggers to set user variables; else \
+                 user_variable"
+            }
             Self::MayCommit => {
                 "if the statement doesn't commit on its way; else what follows stands alone"
             }
@@ -551,6 +563,10 @@ impl<'a> Explainer<'a> {
             Ok(role) => self.record(here, role),
             Err(why) => return self.unguard(why, here),
         }
+        let needs_no_triggers = self.guard.needs_no_triggers();
+        if let Some(txn) = self.txn.as_mut().filter(|_| needs_no_triggers) {
+            txn.depends(Unknown::Triggers, &here.source);
+        }
         let generates = matches!(class.kind, Kind::Insert | Kind::Replace);
         if let Some(txn) = self.txn.as_mut().filter(|txn| generates && txn.unguarded.is_none()) {
             txn.depends(Unknown::GeneratedId, &here.source);
@@ -757,6 +773,13 @@ mod tests {
             ["1-4/4 call@2 does_not_commit@2", "5-6/2 yes did_not_end_before@2"]
         );
         assert_eq!(verdicts(&["BEGIN", "SELECT 1"]), ["1-2/2 yes ends_by_commit@1"]);
+    }
+
+    #[test]
+    fn what_a_trigger_may_change() {
+        let found = verdicts(&["BEGIN", "SELECT @x", "SELECT 1", "UPDATE t SET v = 1", "COMMIT"]);
+        assert_eq!(found, ["1-5/5 yes no_triggers@4"]);
+        assert_eq!(verdicts(&["BEGIN", "SELECT @x", "COMMIT"]), ["1-3/3 yes"]);
     }
 
     #[test]

@@ -114,6 +114,12 @@ pub struct Guard {
     bound: Vec<u32>,
     /// What a replay has to put back.
     restore: Restore,
+    /// The server has triggers, which may set user variables unseen.
+    triggers: bool,
+    /// A statement has read user variables.
+    reads_user_variables: bool,
+    /// A statement may have run a trigger.
+    writes: bool,
     /// A statement has read LAST_INSERT_ID().
     reads_insert_id: bool,
     /// An INSERT may have generated an id, and no answer told.
@@ -121,8 +127,16 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// The guard of a session, by whether its server has triggers.
+    #[must_use]
+    pub fn new(triggers: bool) -> Self {
+        Self { triggers, ..Self::default() }
+    }
+
     /// Forgets the transaction before; keeps its memory.
     pub fn begin(&mut self) {
+        self.reads_user_variables = false;
+        self.writes = false;
         self.inherited.clear();
         self.bound.clear();
         self.restore.clear();
@@ -153,11 +167,24 @@ impl Guard {
         }
         self.reads_insert_id |= class.reads_insert_id;
         self.check_insert_id()?;
+        self.reads_user_variables |= class.reads_user_variables;
+        self.writes |=
+            matches!(class.kind, Kind::Insert | Kind::Replace | Kind::Update | Kind::Delete);
+        if self.triggers && self.needs_no_triggers() {
+            return Err(Unguarded::Statement(Reason::UserVariable));
+        }
         Ok(match class.kind {
             Kind::Read => Role::Read,
             Kind::Insert | Kind::Replace => Role::Insert,
             _ => Role::Write,
         })
+    }
+
+    /// It reads user variables and writes: what a trigger sets, a replay would read changed, also
+    /// ahead of the statement that runs it.
+    #[must_use]
+    pub const fn needs_no_triggers(&self) -> bool {
+        self.reads_user_variables && self.writes
     }
 
     /// A request was answered by an error or by rows, which tell nothing of generated ids.
@@ -264,6 +291,23 @@ mod tests {
         assert_eq!(guard.admit(&class), Ok(Role::Write));
         assert_eq!(guard.no_id_told(Role::Write), Ok(()));
         assert_eq!(guard.no_id_told(Role::Insert), Err(Unguarded::Statement(Reason::LastInsertId)));
+    }
+
+    #[test]
+    fn user_variables_are_no_inputs_where_a_trigger_may_set_them() {
+        let mut class = Class::too_large();
+        (class.unsafe_reason, class.kind) = (None, Kind::Update);
+        let reads = Class { kind: Kind::Read, reads_user_variables: true, ..class.clone() };
+        let refused = Err(Unguarded::Statement(Reason::UserVariable));
+        for pair in [[&class, &reads], [&reads, &class]] {
+            let mut guard = Guard::new(true);
+            assert!(guard.admit(pair[0]).is_ok());
+            assert_eq!(guard.admit(pair[1]), refused);
+            guard.begin();
+            assert_eq!(guard.admit(&reads), Ok(Role::Read));
+            let mut guard = Guard::new(false);
+            assert!(pair.iter().all(|class| guard.admit(class).is_ok()));
+        }
     }
 
     #[test]

@@ -206,7 +206,7 @@ const fn statement(reason: Reason) -> Told {
             "Check its syntax; with ANSI_QUOTES, write strings in single quotes.",
         ),
         Reason::UserVariable => cure(
-            "A query assigns a user variable on its way (@x := …).",
+            "A query assigns a user variable (@x := …), or reads one that a trigger may set (not on TiDB).",
             "Keep the value in the application.",
         ),
     }

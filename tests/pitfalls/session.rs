@@ -59,24 +59,44 @@ const CASES: &[Case] = &[
             "SET @x = NULL",
         ],
     )
+    .on(On::TiDb)
     .before(&["SET @x = 5, @y = 'five'"])
     .after(&[X, "SELECT v, s FROM t WHERE id = 3"]),
     Case::replayed(
         "R45 a variable of any type comes back",
         &[X, "SET @x = 1, @y = 2", "SET @y = 3", X],
     )
+    .on(On::TiDb)
     .before(&["SET @x = CAST(18446744073709551615 AS UNSIGNED), @y = 1.50"])
     .after(&[X]),
     Case::replayed("R45 a text in its collation", &[X, "SET @x = 'b', @y = TRUE", X])
         .before(&["SET @x = _latin1'\\'a\\\\' COLLATE latin1_bin, @y = x'00FF'"])
+        .on(On::TiDb)
         .after(&[X]),
     Case::replayed("R45 a float and a date", &[X, "SET @x = 1, @y = 1", X])
         .before(&["SET @x = 1.5e300, @y = CAST('2020-02-02' AS DATE)"])
+        .on(On::TiDb)
         .after(&[X]),
-    Case::differs("R45 a variable that was never set can't be made so again", &[X, "SET @y = 1"])
-        .on(On::MariaDb)
+    Case::replayed("R45 a document and a time of day", &[X, "SET @x = 1, @y = 1", X])
+        .on(On::TiDb)
+        .before(&["SET @x = CAST('{\"a\": 1}' AS JSON), @y = CAST('10:11:12.5' AS TIME(3))"])
         .after(&[X]),
+    Case::replayed("R45 with autocommit off", &["SET time_zone = '+05:00'", "USE {other}"])
+        .before(&["SET autocommit = 0"])
+        .after(&[SESSION, SCHEMA]),
+    Case::told(
+        "R45 a user variable that a trigger sets",
+        &["INSERT INTO {other}.t VALUES (4, @x)", "UPDATE t SET v = 31 WHERE id = 3"],
+        "user_variable",
+    )
+    .on(On::MariaDb)
+    .before(&[
+        "CREATE OR REPLACE TRIGGER counts BEFORE UPDATE ON t FOR EACH ROW SET @x = @x + 1",
+        "SET @x = 5",
+    ])
+    .after(&["SELECT v FROM {other}.t WHERE id = 4", "SELECT @x", "DROP TRIGGER counts"]),
     Case::replayed("R45 variables that were never set", &["SET @x = 1", X, "SET @x = -1.5"])
+        .on(On::TiDb)
         .after(&[X]),
     Case::replayed(
         "R17 session variables are replayed at their position",
@@ -97,6 +117,7 @@ const CASES: &[Case] = &[
     )
     .after(&[SESSION, X]),
     Case::replayed("R17 in another schema", &["USE {other}", "SET @x = 1", "USE {schema}", X])
+        .on(On::TiDb)
         .after(&[SCHEMA, X]),
     Case::unguarded("R17 a value that isn't written out", &["SET @x = NOW()"], "set"),
     Case::unguarded("R17 a value from a query", &["SELECT @x := v FROM t"], "user_variable"),
