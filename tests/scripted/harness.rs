@@ -60,6 +60,8 @@ pub(crate) struct Setup {
     pub(crate) service: Option<Service>,
     pub(crate) receipts: Option<Receipts>,
     pub(crate) clock: SharedClock,
+    /// The seed of the transactions' ids: one for each process.
+    pub(crate) ids: u64,
 }
 
 /// Capabilities of an ordinary client.
@@ -94,6 +96,7 @@ pub(crate) fn setup(policies: &str) -> Setup {
         service: None,
         receipts: None,
         clock: Arc::new(SystemClock),
+        ids: 7,
     }
 }
 
@@ -137,7 +140,7 @@ impl Setup {
         let (publish, policies) = watch::channel(Arc::new(Snapshot::compile(&config, 1)));
         let deps = Arc::new(Deps {
             clock: self.clock.clone(),
-            ids: TxnIds::new(7),
+            ids: TxnIds::new(self.ids),
             oracle: LocalOracle::default(),
             classifier: Classifier::new(256),
             metrics: metrics.clone(),

@@ -3,89 +3,168 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use txguard::base::clock::Clock;
-use txguard::embedded::engine::{Answer, Session, SqlError};
+use txguard::embedded::engine::Answer;
+use txguard::store::receipts::PROBE;
 use txguard::wire::command::Command;
+use txguard::wire::frame::HEADER_LEN;
+use txguard::wire::status::Status;
 
 use crate::dice::Dice;
 use crate::wire::{Gone, Wire};
-use crate::words::{AUTO, Reply, TX, changed, conflict, err, ok, rows};
+use crate::words::{AUTO, Reply, TX, changed, conflict, eof, err, ok, rows};
+use crate::work::Work;
 use crate::world::{Bug, Fault, World};
 
 /// Answers later than this exceed the budget of a replay.
 const LATE_MAX_MS: u64 = 4_000;
 
+/// A COMMIT that comes late comes so late, and so long after its receipt: sometimes before a
+/// resolver has worked, sometimes behind it, sometimes while it works.
+const COMMIT_LATE_MAX_MS: u64 = 60;
+const COMMIT_APART_MAX_MS: u64 = 10;
+
+/// OK to a receipt: more follows.
+const MORE: u16 = TX | Status::MORE_RESULTS;
+
+/// What an uncertain COMMIT is answered.
+const UNCERTAIN: [u16; 9] = [1105, 9001, 9002, 9003, 9004, 9005, 9008, 9010, 9011];
+
+/// What a command says.
+pub(crate) struct Said {
+    /// What goes ahead of COMMIT in the same packet.
+    pub(crate) receipt: Option<String>,
+    /// The text of a `COM_QUERY` without txguard's tag; empty for anything else.
+    pub(crate) text: String,
+}
+
+impl Said {
+    fn of(payload: &[u8]) -> Self {
+        if Command(payload[0]) != Command::QUERY {
+            return Self { receipt: None, text: String::new() };
+        }
+        let text = String::from_utf8_lossy(&payload[1..]).into_owned();
+        let (receipt, text) = match text.split_once(';') {
+            Some((receipt, text)) => (Some(receipt.to_owned()), text.to_owned()),
+            None => (None, text),
+        };
+        let text = text.rsplit_once("*/ ").map_or(text.clone(), |(_, text)| text.to_owned());
+        Self { receipt, text }
+    }
+}
+
 /// One connection in the server.
 pub(crate) struct Backend {
     world: World,
     number: u64,
-    session: Session,
+    work: Work,
     dice: Dice,
-    /// The transaction that is open: its run, the number in its marker, what it has done.
-    run: u64,
-    marker: Option<u64>,
-    done: Vec<String>,
 }
 
 impl Backend {
     pub(crate) fn new(world: &World, number: u64) -> Self {
-        let mut session = world.engine.session();
-        session.execute("USE test").expect("it is there");
-        Self {
-            world: world.clone(),
-            number,
-            session,
-            dice: world.dice(number << 8),
-            run: 0,
-            marker: None,
-            done: Vec::new(),
-        }
+        let (dice, work) = (world.dice(number << 8), Work::new(world));
+        Self { world: world.clone(), number, work, dice }
     }
 
     /// Answers until the connection ends. What is open is rolled back then.
     pub(crate) async fn serve(mut self, mut wire: Wire) {
         while let Ok((seq, payload)) = wire.packet().await {
             assert_eq!(seq, 0, "a command begins with sequence id 0");
-            let text = text(&payload);
-            self.world.trace(self.number, &format!("server hears {text:?}"));
-            if self.command(&text, &payload, &mut wire).await.is_err() {
+            let said = Said::of(&payload);
+            let with = said.receipt.as_ref().map_or("", |_| " behind a receipt");
+            self.world.trace(self.number, &format!("server hears {:?}{with}", said.text));
+            if self.command(&said, &payload, &mut wire).await.is_err() {
+                if said.text != "COMMIT" {
+                    self.world.cut_elsewhere(self.number);
+                }
                 break;
             }
         }
     }
 
-    async fn command(&mut self, text: &str, payload: &[u8], wire: &mut Wire) -> Result<(), Gone> {
-        let open = self.session.in_transaction();
-        let fault = self.world.server_fault(&mut self.dice, text, open);
+    async fn command(&mut self, said: &Said, payload: &[u8], wire: &mut Wire) -> Result<(), Gone> {
+        let fault = self.world.server_fault(&mut self.dice, said, self.work.is_open());
         match fault {
-            Some(Fault::CutBefore) if text == "COMMIT" && self.planted(Bug::SaysOk) => {
-                self.roll_back();
-                return wire.write(&ok(AUTO).frames(1)).await;
+            Some(Fault::CutBefore) if said.text == "COMMIT" && self.planted(Bug::SaysOk) => {
+                self.work.roll_back();
+                let more = said.receipt.as_ref().map(|_| ok(MORE));
+                return wire.write(&behind(more, ok(AUTO)).frames(1)).await;
             }
-            Some(Fault::CutBefore) => return self.gone(Fault::CutBefore),
+            Some(fault @ Fault::CutBefore) => return self.gone(fault),
+            Some(fault @ Fault::CommitLate) => {
+                self.carry_out_later(said.receipt.clone());
+                return self.gone(fault);
+            }
             Some(fault @ Fault::Late) => {
                 self.world.note_fault(self.number, fault);
                 sleep(Duration::from_millis(self.dice.below(LATE_MAX_MS))).await;
             }
             _ => {}
         }
-        let reply = match fault {
-            Some(fault @ Fault::Conflict) => self.refuse(fault, conflict(self.run)),
-            Some(fault @ Fault::Deadlock) => {
-                self.refuse(fault, err(1213, "Deadlock found when trying to get lock"))
+        let reply = match self.receipt(said, fault) {
+            Ok(Some(more)) if fault == Some(Fault::CutBetween) => {
+                let _ = wire.write(&more.frames(1)).await;
+                return self.gone(Fault::CutBetween);
             }
+            Ok(more) => behind(more, self.answer(said, payload, fault)),
+            Err(refusal) => refusal,
+        };
+        self.say(&reply, &said.text, fault, wire).await
+    }
+
+    /// Writes the receipt ahead of COMMIT, if there is one. An error stops the packet.
+    fn receipt(&mut self, said: &Said, fault: Option<Fault>) -> Result<Option<Reply>, Reply> {
+        let Some(insert) = &said.receipt else { return Ok(None) };
+        let refusal = match fault {
+            Some(fault @ Fault::Deadlock) => return Err(self.refuse(fault, deadlock())),
+            Some(fault @ Fault::Refused) => {
+                self.world.note_fault(self.number, fault);
+                err(1205, "Lock wait timeout exceeded")
+            }
+            _ => match self.work.write_receipt(insert) {
+                Ok(()) => return Ok(Some(ok(MORE))),
+                Err(refusal) => refusal,
+            },
+        };
+        if self.planted(Bug::TwoCommands) {
+            let _ = self.work.execute("COMMIT");
+        }
+        Err(refusal)
+    }
+
+    fn answer(&mut self, said: &Said, payload: &[u8], fault: Option<Fault>) -> Reply {
+        match fault {
+            Some(fault @ Fault::Conflict) => self.refuse(fault, conflict(self.work.run())),
+            Some(fault @ Fault::Deadlock) => self.refuse(fault, deadlock()),
             Some(fault @ Fault::Uncertain) => {
                 if self.dice.percent(50) {
-                    let _ = self.execute("COMMIT");
+                    let _ = self.work.execute("COMMIT");
                 }
-                self.refuse(fault, err(9001, "PD server timeout"))
+                let reply = self.uncertain();
+                self.refuse(fault, reply)
             }
-            _ => self.reply(text, payload),
-        };
+            Some(fault @ Fault::UncertainLate) => {
+                self.carry_out_later(None);
+                let reply = self.uncertain();
+                self.refuse(fault, reply)
+            }
+            _ => self.reply(&said.text, payload),
+        }
+    }
+
+    /// Says this to `text`, if nothing goes wrong at that.
+    async fn say(
+        &mut self,
+        reply: &Reply,
+        text: &str,
+        fault: Option<Fault>,
+        wire: &mut Wire,
+    ) -> Result<(), Gone> {
         let bytes = reply.frames(1);
+        let last = reply.packets.last().expect("an answer");
         match fault {
             Some(Fault::CutBehind) if text == "COMMIT" && self.planted(Bug::SendsAgain) => {
-                self.send_again();
+                self.work.send_again();
                 wire.write(&bytes).await
             }
             Some(fault @ Fault::CutBehind) => self.gone(fault),
@@ -94,8 +173,10 @@ impl Backend {
                 let _ = wire.write(&bytes[..len]).await;
                 self.gone(fault)
             }
-            None if reply.packets[0][0] == 0xFF && self.world.says_twice(&mut self.dice) => {
-                let _ = wire.write(&bytes.repeat(2)).await;
+            None if last[0] == 0xFF && self.world.says_twice(&mut self.dice) => {
+                let error = &bytes[bytes.len() - last.len() - HEADER_LEN..];
+                let _ = wire.write(&[&bytes, error].concat()).await;
+                self.world.cut_elsewhere(self.number);
                 self.gone(Fault::SaidTwice)
             }
             _ => wire.write(&bytes).await,
@@ -114,75 +195,71 @@ impl Backend {
     /// The transaction is gone, and this says so.
     fn refuse(&mut self, fault: Fault, reply: Reply) -> Reply {
         self.world.note_fault(self.number, fault);
-        self.roll_back();
+        self.work.roll_back();
         reply
     }
 
-    fn roll_back(&mut self) {
-        self.execute("ROLLBACK").expect("it never fails");
+    fn uncertain(&mut self) -> Reply {
+        let code = UNCERTAIN[self.dice.below(UNCERTAIN.len() as u64) as usize];
+        err(code, "a timeout")
+    }
+
+    /// Commits the open transaction some time later, behind its receipt if that isn't written yet;
+    /// on this connection it is gone.
+    fn carry_out_later(&mut self, receipt: Option<String>) {
+        let mut work = std::mem::replace(&mut self.work, Work::new(&self.world));
+        let mut pause = |max| Duration::from_millis(self.dice.below(max));
+        let (before, between) = (pause(COMMIT_LATE_MAX_MS), pause(COMMIT_APART_MAX_MS));
+        let (world, number) = (self.world.clone(), self.number);
+        let goes_on = self.planted(Bug::TwoCommands);
+        self.world.later.spawn(async move {
+            sleep(before).await;
+            if let Some(insert) = receipt {
+                let taken = work.write_receipt(&insert);
+                world.trace(number, &format!("a late receipt is taken: {}", taken.is_ok()));
+                if taken.is_err() && !goes_on {
+                    return;
+                }
+                sleep(between).await;
+            }
+            let committed = work.execute("COMMIT");
+            world.trace(number, &format!("a late COMMIT: {committed:?}"));
+        });
     }
 
     fn reply(&mut self, text: &str, payload: &[u8]) -> Reply {
+        let done = Ok(Answer::Done { affected_rows: 0, last_insert_id: 0 });
         let result = match Command(payload[0]) {
-            Command::QUERY => self.execute(text),
-            Command::PING => Ok(Answer::Done { affected_rows: 0, last_insert_id: 0 }),
+            // The engine knows no INSERT … SELECT.
+            Command::QUERY if text == PROBE => done,
+            Command::QUERY => self.work.execute(text),
+            Command::PING => done,
+            Command::SET_OPTION => return Reply::of([eof(self.status(), 0)]),
             _ => return err(1047, "Unknown command"),
         };
-        let status = if self.session.in_transaction() { TX } else { AUTO };
         match result {
-            Ok(Answer::Done { affected_rows, .. }) => changed(affected_rows, status),
+            Ok(Answer::Done { affected_rows, .. }) => changed(affected_rows, self.status()),
             Ok(Answer::Rows { rows: found, .. }) => {
                 let values: Vec<String> = found.iter().map(|row| row[0].to_string()).collect();
-                rows(&values.iter().map(String::as_str).collect::<Vec<_>>(), status)
+                rows(&values.iter().map(String::as_str).collect::<Vec<_>>(), self.status())
             }
             Err(error) => err(error.code, &error.message),
         }
     }
 
-    fn execute(&mut self, text: &str) -> Result<Answer, SqlError> {
-        let now_ms = self.world.clock().wall().as_millis();
-        self.world.engine.advance_to(u64::try_from(now_ms).expect("not that far"));
-        let result = self.session.execute(text);
-        match text {
-            "BEGIN" => {
-                self.run = self.world.began();
-                self.marker = None;
-                self.done.clear();
-            }
-            "COMMIT" => {
-                if let (Ok(_), Some(transaction)) = (&result, self.marker.take()) {
-                    self.world.committed(self.run, transaction);
-                }
-            }
-            _ => {
-                let number = text.strip_prefix("INSERT INTO marker VALUES (");
-                let number = number.and_then(|rest| rest.strip_suffix(')')?.parse().ok());
-                self.marker = number.or(self.marker);
-                self.done.push(text.to_owned());
-            }
-        }
-        if text == "ROLLBACK" {
-            self.marker = None;
-        }
-        result
-    }
-
-    /// What must never happen: the transaction once more.
-    fn send_again(&mut self) {
-        let done = std::mem::take(&mut self.done);
-        let _ = self.execute("BEGIN");
-        for text in done {
-            let _ = self.execute(&text);
-        }
-        let _ = self.execute("COMMIT");
+    fn status(&self) -> u16 {
+        if self.work.is_open() { TX } else { AUTO }
     }
 }
 
-/// The text of a COM_QUERY without txguard's tag; empty for anything else.
-fn text(payload: &[u8]) -> String {
-    if Command(payload[0]) != Command::QUERY {
-        return String::new();
+/// One answer behind the other, if there is another one.
+fn behind(more: Option<Reply>, reply: Reply) -> Reply {
+    match more {
+        Some(more) => more.then(reply),
+        None => reply,
     }
-    let text = String::from_utf8_lossy(&payload[1..]).into_owned();
-    text.rsplit_once("*/ ").map_or(text.clone(), |(_, text)| text.to_owned())
+}
+
+fn deadlock() -> Reply {
+    err(1213, "Deadlock found when trying to get lock")
 }

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use txguard::coordinator::resolver::Fate;
 use txguard::embedded::engine::{Answer, Engine, Session, SqlError};
 
-use crate::world::{Belief, Event, Heard, Story, World, fill};
+use crate::world::{Belief, Event, Heard, Story, World, fill, plain};
 
 /// The first thing that is wrong.
 pub(crate) fn judge(world: &World) -> Result<(), String> {
     beliefs(world)?;
+    receipts(world)?;
     let again = single_run(world)?;
     for text in [
         "SELECT v FROM account ORDER BY id",
@@ -50,6 +52,28 @@ fn beliefs(world: &World) -> Result<(), String> {
     }
 }
 
+/// Receipts agree with what has committed, resolvers agree with receipts, and a client whose COMMIT
+/// with a receipt was cut off stays without an answer only where a decision is pending.
+fn receipts(world: &World) -> Result<(), String> {
+    let with_receipt = |event: &&Event| matches!(event, Event::Committed { receipt: true, .. });
+    let committed = world.events().iter().filter(with_receipt).count();
+    let written = ask(&world.engine, "SELECT txn FROM txguard.receipts WHERE outcome = 1").len();
+    if written != committed {
+        return Err(format!("{committed} commits have left {written} receipts"));
+    }
+    for (key, fate) in world.decisions() {
+        let outcome = ask(&world.engine, &plain(&key.look()));
+        if (fate == Fate::Committed) != (outcome == ["1"]) {
+            return Err(format!("{key:?}: {fate:?}, and its receipt says {outcome:?}"));
+        }
+    }
+    let (unanswered, [.., pending]) = (world.tally().unanswered, world.tally().fates);
+    if world.plan.receipts && unanswered > pending {
+        return Err(format!("{unanswered} COMMITs without an answer, {pending} of them pending"));
+    }
+    Ok(())
+}
+
 /// What committed, in the same order on a new engine, each with the snapshot of the run that
 /// committed: its answers must be those that its client heard.
 fn single_run(world: &World) -> Result<Engine, String> {
@@ -69,7 +93,7 @@ fn single_run(world: &World) -> Result<Engine, String> {
                 open.insert(*run, session);
             }
             Event::Began { .. } => {}
-            Event::Committed { run, transaction } => {
+            Event::Committed { run, transaction, .. } => {
                 let session = open.remove(run).expect("it began");
                 let story = stories.get(transaction).ok_or("a transaction without a story")?;
                 finish(session, *transaction, story)?;

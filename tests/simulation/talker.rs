@@ -7,12 +7,15 @@ use tokio::io::duplex;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use txguard::base::error::CommitError;
+use txguard::session::Receipts;
+use txguard::wire::capability::Capabilities;
 use txguard::wire::frame::write_packet;
 
 use crate::backend::Backend;
 use crate::client::Client;
 use crate::dice::Dice;
 use crate::harness::{LIMIT, Talk, setup};
+use crate::resolver::Resolver;
 use crate::server::Server;
 use crate::wire::{Gone, Wire};
 use crate::words::query;
@@ -21,17 +24,21 @@ use crate::world::{Belief, Fault, Heard, Story, World};
 const CLIENTS: u64 = 3;
 const TRANSACTIONS: u64 = 5;
 
-const POLICY: &str = "[[policy]]\nname='p'\nretry={attempts=3,budget='2s'}\ntag=true\ntso='hint'\n";
+const POLICY: &str = "[backend]\nservice_user='s'\n[[policy]]\nname='p'\n\
+    retry={attempts=3,budget='2s'}\ntag=true\ntso='hint'\n";
 
 /// Runs all clients to their end; nothing of them is left then.
 pub(crate) async fn talk_all(world: &World) {
     let mut talkers = JoinSet::new();
+    let fates = || Receipts::new(Arc::new(Resolver::new(world)));
+    let receipts = world.plan.receipts.then(fates);
     for who in 1..=CLIENTS {
-        talkers.spawn(Talker::new(world, who).run());
+        talkers.spawn(Talker::new(world, who, receipts.clone()).run());
     }
     while let Some(talker) = talkers.join_next().await {
         talker.expect("no panic");
     }
+    timeout(LIMIT, world.later.wait()).await.expect("something goes on for ever");
     assert_eq!(world.journals.used(), 0, "journal bytes are given back");
 }
 
@@ -44,19 +51,26 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open(world: &World, dice: &mut Dice) -> Self {
+    async fn open(world: &World, number: u64, receipts: Option<Receipts>, dice: &mut Dice) -> Self {
         let mut pipe = || match dice.below(3) {
             0 => 64 << 10,
             _ => 1 + dice.below(90) as usize,
         };
-        let mut setup = setup(POLICY).pipes(pipe(), pipe());
+        let receipt = format!("{POLICY}receipt={}\n", receipts.is_some());
+        let mut setup = setup(&receipt).pipes(pipe(), pipe());
+        setup.receipts = receipts;
+        // As many proxies as connections.
+        setup.ids = number;
+        if dice.percent(30) {
+            setup.flags &= !Capabilities::MULTI_STATEMENTS;
+        }
         setup.rule = world.plan.rule.clone();
         setup.journals = world.journals.clone();
         setup.clock = Arc::new(world.clock());
         let mut talk = setup.open().await;
         let client = std::mem::replace(&mut talk.client, Client::new(duplex(1).0));
         let server = std::mem::replace(&mut talk.server, Server::new(duplex(1).0));
-        let backend = Backend::new(world, world.connection());
+        let backend = Backend::new(world, number);
         let mut serving = JoinSet::new();
         serving.spawn(backend.serve(Wire::new(server.into_stream())));
         Self { wire: Wire::new(client.into_stream()), talk, server: serving }
@@ -85,12 +99,18 @@ struct Talker {
     world: World,
     who: u64,
     dice: Dice,
+    receipts: Option<Receipts>,
     connection: Option<Connection>,
+    /// The number of the connection, or of the last one.
+    number: u64,
+    /// It was the client that left the last question without an answer.
+    cut: bool,
 }
 
 impl Talker {
-    fn new(world: &World, who: u64) -> Self {
-        Self { world: world.clone(), who, dice: world.dice(who), connection: None }
+    fn new(world: &World, who: u64, receipts: Option<Receipts>) -> Self {
+        let (world, dice) = (world.clone(), world.dice(who));
+        Self { world, who, dice, receipts, connection: None, number: 0, cut: false }
     }
 
     async fn run(mut self) {
@@ -118,7 +138,11 @@ impl Talker {
                 }
                 return Belief::NotCommitted;
             }
-            return self.commit().await;
+            let belief = self.commit().await;
+            if belief == Belief::Unknown && !self.cut {
+                self.world.unanswered(self.number);
+            }
+            return belief;
         }
         Belief::NotCommitted
     }
@@ -187,9 +211,13 @@ impl Talker {
     /// be used any more is left.
     async fn ask(&mut self, text: &str) -> Result<Heard, Lost> {
         if self.connection.is_none() {
-            self.connection = Some(Connection::open(&self.world, &mut self.dice).await);
+            self.number = self.world.connection();
+            let (number, receipts) = (self.number, self.receipts.clone());
+            let connection = Connection::open(&self.world, number, receipts, &mut self.dice).await;
+            self.connection = Some(connection);
         }
         let fault = self.world.client_fault(&mut self.dice);
+        self.cut = fault.is_some();
         self.world.trace(self.who, &format!("client says {text:?}"));
         let answer = timeout(LIMIT, self.exchange(text, fault)).await;
         let answer = answer.unwrap_or_else(|_| panic!("no answer:\n{}", self.world.lines()));

@@ -1,6 +1,6 @@
 //! What all parties of a run share: the plan, the engine, what happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use txguard::base::clock::Clock;
 use txguard::base::metrics::{Metrics, ReplayOutcome};
+use txguard::base::tasks::Tasks;
+use txguard::coordinator::resolver::Fate;
 use txguard::embedded::engine::{Engine, Session};
+use txguard::store::receipts::ReceiptKey;
 use txguard::txn::journal::Budget;
 use txguard::txn::replay::Rule;
 
+use crate::backend::Said;
 use crate::dice::Dice;
 
 /// When each run begins: some moment in 2023, since 1970.
@@ -22,16 +26,22 @@ const START: Duration = Duration::from_secs(1_700_000_000);
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) rule: Arc<dyn Rule>,
+    /// Each COMMIT carries a receipt.
+    pub(crate) receipts: bool,
     pub(crate) bug: Option<Bug>,
 }
 
-/// What a wrong proxy would do with a COMMIT whose answer doesn't come.
+/// What is done wrong where a COMMIT's answer doesn't come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
-    /// It runs the transaction again.
+    /// The proxy runs the transaction again.
     SendsAgain,
-    /// It takes it for done.
+    /// The proxy takes it for done.
     SaysOk,
+    /// Receipt and COMMIT go out as two commands: COMMIT runs also when the receipt is refused.
+    TwoCommands,
+    /// The resolver takes a receipt that isn't there for one that will never be there.
+    OnlyLooks,
 }
 
 /// Something that goes wrong.
@@ -49,16 +59,59 @@ pub(crate) enum Fault {
     CutBehind,
     /// The server cuts in the middle of its answer.
     CutWithin,
+    /// The server cuts between the receipt and its COMMIT.
+    CutBetween,
+    /// The server cuts, and carries the COMMIT out some time later.
+    CommitLate,
     /// The answer comes late.
     Late,
     /// COMMIT meets a conflict.
     Conflict,
     /// A statement meets a deadlock.
     Deadlock,
-    /// COMMIT is answered by 9001, whether it was done or not.
+    /// The receipt is refused, and the transaction is still open.
+    Refused,
+    /// COMMIT is answered by an error that leaves open whether it was done.
     Uncertain,
+    /// The same, and it is done some time later.
+    UncertainLate,
+    /// The resolver's connection is cut at its own COMMIT, done or not.
+    ResolverCut,
     /// An error is said twice, and the connection ends.
     SaidTwice,
+}
+
+impl Fault {
+    /// What the server does wrong at a COMMIT and the receipt ahead of it. The more often it stands
+    /// in a list, the more often it happens.
+    const AT_RECEIPT: [Self; 11] = [
+        Self::CutBefore,
+        Self::CutBehind,
+        Self::CutWithin,
+        Self::CommitLate,
+        Self::Conflict,
+        Self::Uncertain,
+        Self::UncertainLate,
+        Self::Late,
+        Self::CutBetween,
+        Self::Refused,
+        Self::Deadlock,
+    ];
+
+    /// At a statement in a transaction.
+    const AT_STATEMENT: [Self; 8] = [
+        Self::CutBefore,
+        Self::CutBehind,
+        Self::CutWithin,
+        Self::Deadlock,
+        Self::Deadlock,
+        Self::Late,
+        Self::Late,
+        Self::Late,
+    ];
+
+    const ANYWHERE: [Self; 6] =
+        [Self::CutBefore, Self::CutBehind, Self::CutWithin, Self::Late, Self::Late, Self::Late];
 }
 
 /// How a transaction ended, as its client believes.
@@ -98,6 +151,8 @@ pub(crate) enum Event {
     Committed {
         run: u64,
         transaction: u64,
+        /// It has written a receipt.
+        receipt: bool,
     },
 }
 
@@ -111,6 +166,10 @@ pub(crate) struct Tally {
     pub(crate) unknown_and_not: u64,
     pub(crate) replayed: u64,
     pub(crate) mismatched: u64,
+    /// COMMITs at which the connection was cut, and the client that waited got no answer.
+    pub(crate) unanswered: u64,
+    /// What resolvers have answered: committed, not committed, pending.
+    pub(crate) fates: [u64; 3],
     pub(crate) faults: BTreeMap<Fault, u64>,
 }
 
@@ -123,6 +182,10 @@ impl Tally {
         self.unknown_and_not += other.unknown_and_not;
         self.replayed += other.replayed;
         self.mismatched += other.mismatched;
+        self.unanswered += other.unanswered;
+        for (sum, count) in self.fates.iter_mut().zip(other.fates) {
+            *sum += count;
+        }
         for (fault, count) in &other.faults {
             *self.faults.entry(*fault).or_default() += count;
         }
@@ -132,6 +195,8 @@ impl Tally {
 #[derive(Debug, Default)]
 struct Log {
     events: Vec<Event>,
+    decisions: Vec<(ReceiptKey, Fate)>,
+    cut_elsewhere: BTreeSet<u64>,
     stories: BTreeMap<u64, Story>,
     tally: Tally,
     runs: u64,
@@ -146,6 +211,11 @@ pub(crate) struct World {
     pub(crate) plan: Arc<Plan>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) journals: Budget,
+    /// What goes on when nobody waits for it any more.
+    pub(crate) later: Tasks,
+    /// A receipt that is there already is noticed by INSERT, as in a pessimistic transaction, and
+    /// not only by COMMIT.
+    pub(crate) checks_in_place: bool,
     /// How often in a hundred packets of each side something goes wrong.
     chances: (u64, u64),
     start: Instant,
@@ -163,6 +233,8 @@ impl World {
             plan: Arc::new(plan),
             engine: Arc::new(engine),
             journals: Budget::new(1 << 30),
+            later: Tasks::default(),
+            checks_in_place: dice.percent(50),
             chances,
             start: Instant::now(),
             log: Arc::default(),
@@ -203,21 +275,19 @@ impl World {
         dice.percent(self.chances.0).then_some(fault)
     }
 
-    /// Whether something goes wrong now, on the server's side, with a text in a transaction or not.
-    pub(crate) fn server_fault(&self, dice: &mut Dice, text: &str, open: bool) -> Option<Fault> {
-        let faults = match text {
-            "COMMIT" if open => [Fault::Conflict, Fault::Conflict, Fault::Uncertain],
-            "COMMIT" | "BEGIN" | "ROLLBACK" | "" => [Fault::Late; 3],
-            _ if open => [Fault::Deadlock, Fault::Late, Fault::Late],
-            _ => [Fault::Late; 3],
+    /// Whether something goes wrong now, on the server's side, in a transaction or not. Around
+    /// COMMIT it does so more often.
+    pub(crate) fn server_fault(&self, dice: &mut Dice, said: &Said, open: bool) -> Option<Fault> {
+        let (faults, chance): (&[Fault], _) = match (&*said.text, &said.receipt) {
+            ("COMMIT", Some(_)) if open => (&Fault::AT_RECEIPT, 4 * self.chances.1),
+            // The same, but for the last three.
+            ("COMMIT", None) if open => (&Fault::AT_RECEIPT[..8], 4 * self.chances.1),
+            ("COMMIT" | "BEGIN" | "ROLLBACK" | "", _) => (&Fault::ANYWHERE, self.chances.1),
+            _ if open => (&Fault::AT_STATEMENT, self.chances.1),
+            _ => (&Fault::ANYWHERE, self.chances.1),
         };
-        let fault = match dice.below(8) {
-            0 => Fault::CutBefore,
-            1 => Fault::CutBehind,
-            2 => Fault::CutWithin,
-            _ => faults[dice.below(3) as usize],
-        };
-        dice.percent(self.chances.1).then_some(fault)
+        let fault = faults[dice.below(faults.len() as u64) as usize];
+        dice.percent(chance).then_some(fault)
     }
 
     /// Whether an error is said twice.
@@ -247,8 +317,34 @@ impl World {
         run
     }
 
-    pub(crate) fn committed(&self, run: u64, transaction: u64) {
-        self.log().events.push(Event::Committed { run, transaction });
+    pub(crate) fn committed(&self, run: u64, transaction: u64, receipt: bool) {
+        self.log().events.push(Event::Committed { run, transaction, receipt });
+    }
+
+    /// A resolver has found this out.
+    pub(crate) fn decided(&self, key: ReceiptKey, fate: Fate) {
+        self.log().decisions.push((key, fate));
+    }
+
+    /// A resolver has said this to a session.
+    pub(crate) fn answered(&self, fate: Fate) {
+        let index = match fate {
+            Fate::Committed => 0,
+            Fate::NotCommitted => 1,
+            Fate::Pending => 2,
+        };
+        self.log().tally.fates[index] += 1;
+    }
+
+    /// This connection was cut at something else than a COMMIT, or behind the answer to one.
+    pub(crate) fn cut_elsewhere(&self, connection: u64) {
+        self.log().cut_elsewhere.insert(connection);
+    }
+
+    /// A client has waited for the answer to its COMMIT in vain.
+    pub(crate) fn unanswered(&self, connection: u64) {
+        let mut log = self.log();
+        log.tally.unanswered += u64::from(!log.cut_elsewhere.contains(&connection));
     }
 
     pub(crate) fn ended(&self, transaction: u64, story: Story) {
@@ -278,6 +374,10 @@ impl World {
 
     pub(crate) fn events(&self) -> Vec<Event> {
         self.log().events.clone()
+    }
+
+    pub(crate) fn decisions(&self) -> Vec<(ReceiptKey, Fate)> {
+        self.log().decisions.clone()
     }
 
     pub(crate) fn stories(&self) -> BTreeMap<u64, Story> {
@@ -324,8 +424,17 @@ pub(crate) fn fill(engine: &Engine) -> Session {
         "INSERT INTO hot VALUES (1, 0)",
         // Without a key: what is applied twice is there twice.
         "CREATE TABLE marker (n BIGINT NOT NULL)",
+        "CREATE DATABASE txguard",
+        "CREATE TABLE txguard.receipts (shard INT, txn VARCHAR(32), attempt INT, \
+         outcome INT NOT NULL, user VARCHAR(1024), start_ts BIGINT, fingerprint VARCHAR(32), \
+         PRIMARY KEY (shard, txn, attempt))",
     ] {
         session.execute(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
     session
+}
+
+/// A statement on receipts for the engine, which knows no hexadecimal literals.
+pub(crate) fn plain(text: &str) -> String {
+    text.replace("X'", "'")
 }
