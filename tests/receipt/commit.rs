@@ -57,7 +57,7 @@ impl Link {
                 let Ok(far) = TcpStream::connect(&backend).await else { continue };
                 let (shared, stop) = (shared.clone(), stop.clone());
                 inner.spawn(async move {
-                    stop.run_until_cancelled(pass(near, far, shared)).await;
+                    stop.run_until_cancelled(Box::pin(pass(near, far, shared))).await;
                 });
             }
         });
