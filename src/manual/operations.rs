@@ -133,8 +133,9 @@
 //!
 //! Receipts are as durable as the server is told to be: an InnoDB with
 //! `innodb_flush_log_at_trx_commit = 0` forgets a COMMIT that it has acknowledged, and its receipt
-//! with it. On TiDB they are unproven for async commit and 1PC until they have been run on TiKV: the
-//! tests' TiDB has neither.
+//! with it. On MariaDB, where BEGIN and COMMIT keep them, SHOW WARNINGS, `@@warning_count` and
+//! FOUND_ROWS() are cleared by a receipt and by the question for the right. On TiDB receipts are
+//! unproven for async commit and 1PC until they have been run on TiKV: the tests' TiDB has neither.
 //!
 //! # Behind a load balancer
 //!
