@@ -9,6 +9,9 @@ mod capture;
 mod certificates;
 mod client;
 mod contention;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../support/dice.rs"]
+mod dice;
 mod explain;
 mod gone;
 mod harness;

@@ -8,26 +8,9 @@ use tokio::time::timeout;
 use txguard::base::metrics::ReplayOutcome::{Exhausted, Mismatch, Succeeded};
 use txguard::wire::command::Command;
 
+use super::dice::Dice;
 use super::harness::{LIMIT, Talk, outcomes, setup};
 use super::words::*;
-
-/// A small random number generator (splitmix64).
-#[derive(Clone)]
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-}
 
 /// What the client says.
 #[derive(Debug, Clone, PartialEq, Eq)]
