@@ -32,6 +32,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::base::clock::SharedClock;
 use crate::base::config::Receipts;
+use crate::base::error::code;
 use crate::base::metrics::{self, Metrics};
 use crate::base::tasks::Tasks;
 use crate::net::backend::Pool;
@@ -279,7 +280,9 @@ impl Resolver {
                 talk.run("COMMIT").await?;
                 Fate::NotCommitted
             }
-            Err(error) if error.code() == Some(DUPLICATE) => read(&mut talk, key).await?,
+            Err(error) if error.code() == Some(code::DUPLICATE_ENTRY) => {
+                read(&mut talk, key).await?
+            }
             Err(error) => return Err(Undecided::of(error)),
         };
         talk.close().await;
@@ -331,7 +334,7 @@ impl Undecided {
     /// What the answer to the INSERT or to the locking read means.
     fn of(error: ServiceError) -> Self {
         match error.code() {
-            Some(LOCK_WAIT_TIMEOUT | RESOLVE_LOCK_TIMEOUT) => Self::Held(error),
+            Some(code::LOCK_WAIT_TIMEOUT | code::RESOLVE_LOCK_TIMEOUT) => Self::Held(error),
             _ => Self::Service(error),
         }
     }
@@ -345,12 +348,3 @@ async fn read(talk: &mut Talk, key: ReceiptKey) -> Result<Fate, Undecided> {
         None => Err(Undecided::Gone),
     }
 }
-
-/// `ER_DUP_ENTRY`.
-const DUPLICATE: u16 = 1062;
-
-/// `ER_LOCK_WAIT_TIMEOUT`.
-const LOCK_WAIT_TIMEOUT: u16 = 1205;
-
-/// TiDB's `ErrResolveLockTimeout`.
-const RESOLVE_LOCK_TIMEOUT: u16 = 9004;

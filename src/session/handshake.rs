@@ -31,7 +31,7 @@ use crate::wire::Malformed;
 use crate::wire::capability::Capabilities;
 use crate::wire::compress::{Algorithm, Turn};
 use crate::wire::expect::Expectations;
-use crate::wire::frame::{HEADER_LEN, Header, write_packet};
+use crate::wire::frame::{HEADER_LEN, Header, frames, write_packet};
 use crate::wire::packet::err::Err as ErrPacket;
 use crate::wire::packet::greeting::Greeting;
 use crate::wire::packet::login::{Leg, Login, TLS_REQUEST_LEN};
@@ -82,9 +82,7 @@ pub fn own_error(own: Own, seq: u8) -> Vec<u8> {
     let mut payload = Vec::with_capacity(message.len() + 16);
     let (sqlstate, message) = (row.sqlstate.as_bytes(), message.as_bytes());
     ErrPacket { code: row.code, sqlstate, message }.write(&mut payload);
-    let mut frame = Vec::with_capacity(payload.len() + HEADER_LEN);
-    write_packet(&mut frame, seq, &payload);
-    frame
+    frames(seq, &payload)
 }
 
 /// An OK of our own in the state of the session.
@@ -93,9 +91,7 @@ pub(super) fn own_ok(status: Status, seq: u8) -> Vec<u8> {
     let mut payload = Vec::new();
     OkPacket { affected_rows: 0, last_insert_id: 0, status, warnings: 0, info: &[] }
         .write(&mut payload);
-    let mut frame = Vec::with_capacity(payload.len() + HEADER_LEN);
-    write_packet(&mut frame, seq, &payload);
-    frame
+    frames(seq, &payload)
 }
 
 /// What a login has brought.

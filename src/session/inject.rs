@@ -4,7 +4,7 @@ use crate::net::lane::Lane;
 use crate::policy::{Plan, Tag};
 use crate::sql;
 use crate::wire::command::Command;
-use crate::wire::frame::{HEADER_LEN, Header, PAYLOAD_MAX, write_packet};
+use crate::wire::frame::{HEADER_LEN, Header, PAYLOAD_MAX, frames};
 
 use super::{Ask, Conversation, Injected, Txn};
 
@@ -14,24 +14,26 @@ impl Conversation {
         let mut payload = Vec::with_capacity(text.len() + 1);
         payload.push(Command::QUERY.0);
         payload.extend_from_slice(text.as_bytes());
-        let mut frame = Vec::with_capacity(payload.len() + HEADER_LEN);
-        write_packet(&mut frame, 0, &payload);
-        up.push(&frame);
+        up.push(&frames(0, &payload));
         self.expected.push(Command::QUERY, Ask::Proxy(what));
     }
 
     /// Asks whether a transaction is open. COM_PING leaves warnings and the diagnostics functions
     /// alone (seen on TiDB v7.5 and MariaDB 10.11).
     pub(super) fn probe(&mut self, up: &mut Lane) {
-        up.push(&[1, 0, 0, 0, Command::PING.0]);
-        self.expected.push(Command::PING, Ask::Proxy(Injected::Probe));
+        self.ping(Injected::Probe, up);
     }
 
     /// Asks where the answers stand: an ERR before this one's belongs to a command that may have
     /// none.
     pub(super) fn fence(&mut self, up: &mut Lane) {
-        up.push(&[1, 0, 0, 0, Command::PING.0]);
-        self.expected.push(Command::PING, Ask::Proxy(Injected::Fence));
+        self.ping(Injected::Fence, up);
+    }
+
+    /// Sends a COM_PING of ours.
+    pub(super) fn ping(&mut self, what: Injected, up: &mut Lane) {
+        up.push(&frames(0, &[Command::PING.0]));
+        self.expected.push(Command::PING, Ask::Proxy(what));
     }
 
     /// The reply to a statement of ours is still to come.

@@ -30,7 +30,7 @@ use crate::wire::frame::Header;
 
 use super::query::is_plain;
 use super::receipt::{Doubt, OfTxn};
-use super::request::{Request, Step};
+use super::request::{Request, Step, next_seq};
 use super::{Conversation, Event, Session, Txn, own_error};
 
 /// Who has used a key up, being asked.
@@ -46,9 +46,6 @@ pub(super) enum Claim {
 
 /// What it is called in a comment.
 const KEY: &str = "idempotency_key";
-
-/// `ER_DUP_ENTRY`.
-pub(super) const DUPLICATE: u16 = 1062;
 
 impl Conversation {
     /// The key in the scope of this session.
@@ -107,8 +104,7 @@ impl Conversation {
             // What follows can't be told from commands.
             return self.refuse(own, up);
         }
-        let seq = Header::read(up.pending()).map_or(0, |header| header.seq).wrapping_add(1);
-        self.take_and_say(request, own_error(own, seq), up)
+        self.take_and_say(request, own_error(own, next_seq(up)), up)
     }
 
     /// A text that would let a key go astray is refused: it would commit the transaction without

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The own backend is asked because others connect to it too, by another txguard or directly, and
-//! ids of servers that stand alone are small: the same one is soon on both. Only connections of the user who asks are killed so: the service account may do more than he.
+//! ids of servers that stand alone are small: the same one is soon on both. Only connections of the
+//! user who asks are killed so: the service account may do more than he.
 
 use std::sync::Arc;
 
@@ -20,11 +21,11 @@ use crate::net::lane::Lane;
 use crate::sql::Kill;
 use crate::store::service::ServiceError;
 use crate::txn::guard::Unguarded;
-use crate::wire::frame::{Header, write_packet};
+use crate::wire::frame::frames;
 use crate::wire::packet::err::Err as ErrPacket;
 
 use super::registry::{Found, Peer};
-use super::request::{Request, Step};
+use super::request::{Request, Step, next_seq};
 use super::{Conversation, Event, Session, own_error, own_ok};
 
 /// What is done in place of relaying a KILL.
@@ -88,7 +89,7 @@ impl Conversation {
         if let Some(txn) = self.txn.as_mut() {
             txn.statements += 1;
         }
-        let seq = Header::read(up.pending()).map_or(0, |header| header.seq).wrapping_add(1);
+        let seq = next_seq(up);
         up.discard(request.frame_len);
         self.event = Some(Event::Kill { errand, seq });
         Step::Next
@@ -167,13 +168,7 @@ where
 fn error(seq: u8, code: u16, sqlstate: &[u8], message: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     ErrPacket { code, sqlstate, message }.write(&mut payload);
-    frame(seq, &payload)
-}
-
-fn frame(seq: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::new();
-    write_packet(&mut frame, seq, payload);
-    frame
+    frames(seq, &payload)
 }
 
 /// Two ids of one TiDB cluster name two different nodes of it (TiDB `globalconn.GCID`: from bit 21

@@ -81,7 +81,8 @@ impl Conversation {
         let changes_charset = matches!(scan.verb, Verb::Set(SetKind { charset: Some(_), .. }));
         let prepared = Prepared {
             class,
-            said: Digest::of(text),
+            // Without an account of txguard's own no receipt will ask for it.
+            said: self.deps.receipts.as_ref().map_or_else(Digest::default, |_| Digest::of(text)),
             verb: if scan.multi || !request.whole { Verb::Other } else { scan.verb },
             changes_charset,
             schema: (scan.verb == Verb::Use).then(|| schema_name(&text[scan.body..])),

@@ -39,11 +39,11 @@ use crate::store::receipts::{self, Receipt, ReceiptKey};
 use crate::store::service::ServiceError;
 use crate::txn::record::Outcome;
 use crate::wire::command::Command;
-use crate::wire::frame::{HEADER_LEN, write_packet};
+use crate::wire::frame::{HEADER_LEN, frames};
 use crate::wire::response::Seen;
 use crate::wire::status::Status;
 
-use super::key::{self, DUPLICATE, LookUp};
+use super::key::{self, LookUp};
 use super::request::{Request, Step};
 use super::{
     Ask, Conflict, Conversation, End, Event, Injected, Session, Txn, What, own_error, own_ok,
@@ -272,8 +272,7 @@ impl Conversation {
     /// The flags are those behind the last answer; else they are asked for.
     pub(super) fn is_sure_of_flags(&mut self, up: &mut Lane) -> bool {
         if self.expected.is_empty() && self.flags_stale {
-            up.push(&[1, 0, 0, 0, Command::PING.0]);
-            self.expected.push(Command::PING, Ask::Proxy(Injected::Flags));
+            self.ping(Injected::Flags, up);
         }
         self.expected.is_empty()
     }
@@ -348,9 +347,7 @@ impl Conversation {
         if switched {
             self.switch_multi_statements(true, up);
         }
-        let mut frames = Vec::with_capacity(packet.len() + HEADER_LEN);
-        write_packet(&mut frames, 0, &packet);
-        up.push(&frames);
+        up.push(&frames(0, &packet));
         self.expected.push(Command::QUERY, Ask::Proxy(Injected::Receipt));
         if self.txn.as_ref().is_some_and(|txn| txn.key.is_some()) {
             self.expected.push(Command::QUERY, Ask::Proxy(Injected::Key));
@@ -450,7 +447,7 @@ impl Conversation {
                 return self.commit_without_receipt(what, sent, up);
             }
             (true, true) => Why::KeyUnusable,
-            (false, _) if at_key && code == DUPLICATE => Why::Duplicate(frame),
+            (false, _) if at_key && code == code::DUPLICATE_ENTRY => Why::Duplicate(frame),
             (false, _) => Why::Stopped,
         };
         self.event = Some(Event::Doubt(Box::new(Doubt { code, why, what, sent })));
@@ -481,7 +478,9 @@ impl Conversation {
         let OfTxn::Written(key) = txn.receipt else { return false };
         let why = match ends {
             Some(Outcome::Unknown) => Why::Unknown(key),
-            Some(Outcome::Failed(DUPLICATE)) if txn.key.is_some() => Why::Duplicate(frame.into()),
+            Some(Outcome::Failed(code::DUPLICATE_ENTRY)) if txn.key.is_some() => {
+                Why::Duplicate(frame.into())
+            }
             _ => return false,
         };
         let what = std::mem::replace(what, What::Other);

@@ -35,7 +35,7 @@ use crate::txn::journal::Role;
 use crate::txn::record::Outcome;
 use crate::txn::replay::ReplayOutcome;
 use crate::wire::command::{Command, Reply};
-use crate::wire::frame::{HEADER_LEN, write_packet};
+use crate::wire::frame::{HEADER_LEN, frames};
 use crate::wire::lenenc::Reader;
 use crate::wire::packet::err::Err as ErrPacket;
 use crate::wire::packet::ok::Ok as OkPacket;
@@ -423,9 +423,7 @@ impl Conversation {
         payload.push(request[0]);
         payload.extend_from_slice(tag);
         payload.extend_from_slice(&request[1..]);
-        let mut frames = Vec::with_capacity(payload.len() + HEADER_LEN);
-        write_packet(&mut frames, 0, &payload);
-        up.push(&frames);
+        up.push(&frames(0, &payload));
         tag.len()
     }
 

@@ -10,7 +10,7 @@ use crate::txn::replay::ReplayOutcome;
 use crate::wire::Malformed;
 use crate::wire::command::{Command, Reply};
 use crate::wire::expect::Expected;
-use crate::wire::frame::{HEADER_LEN, Header, write_packet};
+use crate::wire::frame::{HEADER_LEN, Header, frames};
 use crate::wire::packet::ok::Ok as OkPacket;
 use crate::wire::response::{Kind, Response, Seen};
 use crate::wire::status::Status;
@@ -59,13 +59,11 @@ impl Conversation {
                 }
             }
             let reply = front.context.reply(command);
+            if self.response.is_none() {
+                self.count.reply(self.is_behind_receipt());
+            }
             let capabilities = self.capabilities;
-            let behind = self.is_behind_receipt();
-            let count = &mut self.count;
-            let response = self.response.get_or_insert_with(|| {
-                count.reply(behind);
-                Response::new(reply, capabilities)
-            });
+            let response = self.response.get_or_insert_with(|| Response::new(reply, capabilities));
             let looked = match self.walk.look(down.pending(), response) {
                 Ok((Look::More, _)) => return Flow::Relay,
                 Ok(looked) => looked,
@@ -451,8 +449,7 @@ impl Conversation {
         let seq = down.pending()[HEADER_LEN - 1];
         let mut payload = down.pending()[HEADER_LEN..frame_len].to_vec();
         sql::correct_column(&mut payload, tag);
-        let mut frame = Vec::with_capacity(frame_len);
-        write_packet(&mut frame, seq, &payload);
+        let frame = frames(seq, &payload);
         down.discard(frame_len);
         down.insert(0, &frame);
         frame.len()

@@ -93,6 +93,11 @@ impl Request {
     }
 }
 
+/// The sequence id of an answer to the request at the beginning of the lane.
+pub(super) fn next_seq(up: &Lane) -> u8 {
+    Header::read(up.pending()).map_or(0, |header| header.seq).wrapping_add(1)
+}
+
 impl Conversation {
     /// Looks at what the client sent and lets go what may go.
     pub(super) fn requests(&mut self, up: &mut Lane) -> Flow {

@@ -8,7 +8,7 @@
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::wire::Malformed;
-use crate::wire::packet::execute::Execute;
+use crate::wire::packet::execute::Parameters;
 
 /// The digest of the statements so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,9 +47,9 @@ impl Digest {
         params: u16,
     ) -> Result<(), Malformed> {
         self.fold(&statement.0.to_le_bytes());
-        let (nulls, values) = Execute::parameters(payload, params)?;
-        self.fold(nulls);
-        self.fold(values);
+        let parameters = Parameters::read(payload, params)?;
+        self.fold(parameters.nulls);
+        self.fold(parameters.values);
         Ok(())
     }
 }

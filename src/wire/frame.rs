@@ -73,6 +73,14 @@ pub fn write_packet(out: &mut Vec<u8>, first_seq: u8, payload: &[u8]) -> u8 {
     }
 }
 
+/// The frames of one packet.
+#[must_use]
+pub fn frames(first_seq: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + HEADER_LEN);
+    write_packet(&mut out, first_seq, payload);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

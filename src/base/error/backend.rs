@@ -6,8 +6,12 @@
 pub mod code {
     /// MariaDB `ER_CHECKREAD`: with `innodb_snapshot_isolation` a row changed since the snapshot.
     pub const CHECKREAD: u16 = 1020;
+    /// `ErrDupEntry`: a row with this key is there already.
+    pub const DUPLICATE_ENTRY: u16 = 1062;
     /// `ErrUnknown`: TiDB's catch-all.
     pub const UNKNOWN: u16 = 1105;
+    /// `ErrLockWaitTimeout`: only the statement was rolled back.
+    pub const LOCK_WAIT_TIMEOUT: u16 = 1205;
     /// `ErrLockDeadlock`: the whole transaction was rolled back.
     pub const DEADLOCK: u16 = 1213;
     /// `ErrForUpdateCantRetry`.

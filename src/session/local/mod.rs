@@ -15,13 +15,12 @@ use crate::net::lane::Lane;
 use crate::sql::{self, Argument, Call, Scan, Verb};
 use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
-use crate::wire::frame::Header;
 use crate::wire::packet::execute::{statement_id, strings};
 use crate::wire::packet::prepare_ok::PrepareOk;
 use crate::wire::packet::result::{Form, ResultSet};
 use crate::wire::status::Status;
 
-use super::request::{Request, Step};
+use super::request::{Request, Step, next_seq};
 use super::{Conversation, Event, own_error, own_ok};
 
 /// What a verb answers.
@@ -191,10 +190,6 @@ impl Conversation {
         self.event = Some(Event::Say(answer));
         Step::Next
     }
-}
-
-fn next_seq(up: &Lane) -> u8 {
-    Header::read(up.pending()).map_or(0, |header| header.seq).wrapping_add(1)
 }
 
 /// A literal; a marker in a text has no value.

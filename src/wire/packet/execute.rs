@@ -32,20 +32,33 @@ impl Execute {
         reader.bytes(usize::from(params).div_ceil(8))?;
         Ok(Self { statement, flags, types_bound: reader.u8()? == 1 })
     }
+}
 
-    /// The bitmap of NULLs and the values, without the types between them; both empty where the
-    /// statement has no parameters.
-    pub fn parameters(payload: &[u8], params: u16) -> Result<(&[u8], &[u8]), Malformed> {
+/// The parameters of a COM_STMT_EXECUTE; all parts are empty where the statement has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameters<'a> {
+    /// One bit for each that is NULL.
+    pub nulls: &'a [u8],
+    /// Two bytes each; empty if they don't travel with this execution.
+    pub types: &'a [u8],
+    /// Those that are not NULL.
+    pub values: &'a [u8],
+}
+
+impl<'a> Parameters<'a> {
+    /// Reads them; `params` is their number.
+    pub fn read(payload: &'a [u8], params: u16) -> Result<Self, Malformed> {
         if params == 0 {
-            return Ok((&[], &[]));
+            return Ok(Self { nulls: &[], types: &[], values: &[] });
         }
         let mut reader = Reader::new(payload);
         reader.bytes(HEAD_LEN)?;
         let nulls = reader.bytes(usize::from(params).div_ceil(8))?;
-        if reader.u8()? == 1 {
-            reader.bytes(2 * usize::from(params))?;
-        }
-        Ok((nulls, reader.rest()))
+        let types = match reader.u8()? {
+            1 => reader.bytes(2 * usize::from(params))?,
+            _ => &[],
+        };
+        Ok(Self { nulls, types, values: reader.rest() })
     }
 }
 
@@ -54,8 +67,7 @@ impl Execute {
 /// # Errors
 /// It is too short, or a type that travels with it is no string's.
 pub fn strings(payload: &[u8], params: u16) -> Result<Vec<Option<&[u8]>>, Malformed> {
-    let (nulls, values) = Execute::parameters(payload, params)?;
-    let types = types(payload, params)?;
+    let Parameters { nulls, types, values } = Parameters::read(payload, params)?;
     let mut reader = Reader::new(values);
     let value = |place: usize| {
         if nulls[place / 8] & 1 << (place % 8) != 0 {
@@ -68,19 +80,6 @@ pub fn strings(payload: &[u8], params: u16) -> Result<Vec<Option<&[u8]>>, Malfor
         }
     };
     (0..usize::from(params)).map(value).collect()
-}
-
-/// The types that travel with an execution, two bytes each; empty if none do.
-fn types(payload: &[u8], params: u16) -> Result<&[u8], Malformed> {
-    if params == 0 {
-        return Ok(&[]);
-    }
-    let mut reader = Reader::new(payload);
-    reader.bytes(HEAD_LEN + usize::from(params).div_ceil(8))?;
-    match reader.u8()? {
-        1 => reader.bytes(2 * usize::from(params)),
-        _ => Ok(&[]),
-    }
 }
 
 /// The statement id behind the command byte: EXECUTE, CLOSE, RESET, FETCH, SEND_LONG_DATA.
