@@ -53,8 +53,7 @@ programs! {
     django: Python, "drive_django", 25, 3, BOTH;
     go_sql_driver: Go, "drive_go_sql_driver", 500, 60, BOTH;
     gorm: Go, "drive_gorm", 40, 8, BOTH;
-    // With a cursor it mixes up answers where TLS or compression lies between, also directly.
-    connector_j: Java, "ConnectorJ", 300, 60, PLAIN;
+    connector_j: Java, "ConnectorJ", 300, 60, BOTH;
     hibernate: Java, "Hibernate", 15, 3, TLS;
     mysql2: Node, "drive_mysql2", 500, 80, BOTH;
     sequelize: Node, "drive_sequelize", 30, 4, BOTH;

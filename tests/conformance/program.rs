@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::support::Backend;
+use crate::support::{Backend, full};
 use crate::transcript::Transcript;
 
-/// How long one run may take.
-const LIMIT: Duration = Duration::from_secs(180);
+/// How long one run may take; with the values of more than 16 MiB of `tests/run --full`.
+fn limit() -> Duration {
+    Duration::from_secs(if full() { 600 } else { 180 })
+}
 
 const COMMON: &str = include_str!("../drivers/schema/common.sql");
 const MARIADB: &str = include_str!("../drivers/schema/mariadb.sql");
@@ -135,16 +137,18 @@ impl Program {
         if dress.compression {
             command.env("DRIVER_COMPRESS", "zlib");
         }
-        let output = match tokio::time::timeout(LIMIT, command.output()).await {
+        let output = match tokio::time::timeout(limit(), command.output()).await {
             Ok(output) => output.map_err(|error| format!("{}: {error}", self.name))?,
-            Err(_) => panic!("{} at {address} took longer than {LIMIT:?}", self.name),
+            Err(_) => panic!("{} at {address} took longer than {:?}", self.name, limit()),
         };
         let said = String::from_utf8_lossy(&output.stdout);
         let complained = String::from_utf8_lossy(&output.stderr);
         let name = self.name;
-        assert!(output.status.success(), "{name}: {}\n{complained}\n{said}", output.status);
+        let way = if address == backend.address { "directly" } else { "through txguard" };
+        let status = output.status;
+        assert!(status.success(), "{name} {way}: {status}\n{complained}\n{said}");
         let transcript = Transcript::parse(&said);
-        Ok(transcript.unwrap_or_else(|error| panic!("{name}: {error}\n{complained}")))
+        Ok(transcript.unwrap_or_else(|error| panic!("{name} {way}: {error}\n{complained}")))
     }
 
     /// Takes schema and user away from a server that outlives the tests.

@@ -163,15 +163,15 @@ async function transactions(connection, query) {
 }
 
 async function extra(connection, query) {
-  // TiDB takes a cached plan for values of another type, until somebody's DDL makes it plan anew.
-  if (t.isTidb) await query("SET tidb_enable_prepared_plan_cache = 0");
   await step("executed again", async () => {
-    const statement = await connection.prepare("SELECT ? AS v");
+    const values = [1, "two", 3.5, null, Buffer.from([0, 255]), true, 2n ** 63n - 1n, new Date(0), { a: "😀" }];
     const said = [];
-    for (const value of [1, "two", 3.5, null, Buffer.from([0, 255]), true, 2n ** 63n - 1n, new Date(0), { a: "😀" }]) {
-      said.push((await statement.execute([value]))[0]);
+    // TiDB takes the first type for all, until somebody's DDL makes it plan anew.
+    for (const group of t.isTidb ? values.map((value) => [value, value]) : [values]) {
+      const statement = await connection.prepare("SELECT ? AS v");
+      for (const value of group) said.push((await statement.execute([value]))[0]);
+      await statement.close();
     }
-    await statement.close();
     return said;
   });
   await step("wrong count of parameters", () => connection.execute("SELECT ?, ?", [1]));

@@ -12,10 +12,13 @@ class Suite(dbapi.Suite):
         options = {"database": schema} if schema else {}
         if TLS_CA:
             options |= {"ssl": {"ca": TLS_CA}}
+        if COMPRESS:
+            # Any value turns it on.
+            options |= {"compress": True}
         # libmysqlclient's own default is 1 GiB, and an option of the statement's size is not offered.
         return MySQLdb.connect(
             host=HOST, port=PORT, user=user, password=password, charset="utf8mb4", autocommit=True,
-            local_infile=int(bool(local_infile)), multi_statements=multi, compress=bool(COMPRESS), **options)
+            local_infile=int(bool(local_infile)), multi_statements=multi, **options)
 
     def cursors(self):
         return {

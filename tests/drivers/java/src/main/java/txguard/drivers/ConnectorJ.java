@@ -42,10 +42,12 @@ public final class ConnectorJ {
     private static final String ITEMS = "SELECT name, n FROM item ORDER BY name";
 
     private final String kind;
+    private final String[] properties;
     private final Connection connection;
 
     private ConnectorJ(String kind, String... properties) throws SQLException {
         this.kind = kind;
+        this.properties = properties;
         connection = connect(properties);
     }
 
@@ -90,20 +92,20 @@ public final class ConnectorJ {
         execute(connection, "DELETE FROM item");
         execute(connection, "ALTER TABLE item AUTO_INCREMENT = 1");
         for (String[] asked : pairs("SELECT name, statement FROM asked ORDER BY id")) {
-            say("asked " + asked[0], () -> ask(asked[1]));
+            say("asked " + asked[0], () -> ask(connection, asked[1]));
         }
         for (String[] column : pairs("SELECT column_name, data_type FROM information_schema.columns WHERE"
                 + " table_schema = DATABASE() AND table_name = 'extremes' AND column_name <> 'id'"
                 + " ORDER BY ordinal_position")) {
-            say("read " + column[0], () -> ask("SELECT id, " + column[0] + " FROM extremes ORDER BY id"));
+            say("read " + column[0], () -> ask(connection, "SELECT id, " + column[0] + " FROM extremes ORDER BY id"));
             say("write " + column[0], () -> write(column[0]));
         }
         for (String[] refused : pairs("SELECT name, statement FROM refused ORDER BY id")) {
-            say("refused " + refused[0], () -> ask(refused[1]));
+            say("refused " + refused[0], () -> refused(refused[1]));
         }
         big();
         prepared();
-        say("thousand rows", () -> ask("SELECT n, name FROM many ORDER BY n"));
+        say("thousand rows", () -> ask(connection, "SELECT n, name FROM many ORDER BY n"));
         say("half-read", () -> {
             try (Statement statement = connection.createStatement()) {
                 ResultSet rows = statement.executeQuery("SELECT n FROM many ORDER BY n");
@@ -119,8 +121,21 @@ public final class ConnectorJ {
         step(kind + ": " + name, action);
     }
 
+    /**
+     * With a cursor the driver doesn't see an error that comes where the columns should end as the end of the answer:
+     * from there on it may be an answer behind, as quick as the server is. So there each has its own connection.
+     */
+    private Object refused(String text) throws SQLException {
+        if (!kind.equals("cursor")) {
+            return ask(connection, text);
+        }
+        try (Connection own = connect(properties)) {
+            return ask(own, text);
+        }
+    }
+
     /** By text, or prepared. */
-    private Object ask(String text) throws SQLException {
+    private Object ask(Connection connection, String text) throws SQLException {
         if (kind.equals("text")) {
             return query(connection, text);
         }
@@ -240,22 +255,32 @@ public final class ConnectorJ {
         }
     }
 
+    /** What one statement says to each value. */
+    private List<Object> executed(Object... values) throws SQLException {
+        List<Object> said = new ArrayList<>();
+        try (PreparedStatement statement = connection.prepareStatement("SELECT ?")) {
+            for (Object value : values) {
+                statement.setObject(1, value);
+                try (ResultSet rows = statement.executeQuery()) {
+                    said.add(rows(rows));
+                }
+            }
+        }
+        return said;
+    }
+
     private void prepared() {
         say("executed again", () -> {
-            List<Object> said = new ArrayList<>();
-            if (IS_TIDB) {
-                // TiDB takes a cached plan for values of another type, until somebody's DDL makes it plan anew.
-                execute(connection, "SET tidb_enable_prepared_plan_cache = 0");
+            Object[] values = {1, "two 😀", 3.5, null, new byte[] {0, -1}, true, Long.MAX_VALUE,
+                new java.math.BigDecimal("123.4560"), java.time.LocalDate.of(2024, 2, 29),
+                java.time.LocalDateTime.of(9999, 12, 31, 23, 59, 59), java.time.LocalTime.of(1, 2, 3)};
+            if (!IS_TIDB) {
+                return executed(values);
             }
-            try (PreparedStatement statement = connection.prepareStatement("SELECT ?")) {
-                for (Object value : new Object[] {1, "two 😀", 3.5, null, new byte[] {0, -1}, true, Long.MAX_VALUE,
-                    new java.math.BigDecimal("123.4560"), java.time.LocalDate.of(2024, 2, 29),
-                    java.time.LocalDateTime.of(9999, 12, 31, 23, 59, 59), java.time.LocalTime.of(1, 2, 3)}) {
-                    statement.setObject(1, value);
-                    try (ResultSet rows = statement.executeQuery()) {
-                        said.add(rows(rows));
-                    }
-                }
+            // TiDB takes the first type for all, until somebody's DDL makes it plan anew.
+            List<Object> said = new ArrayList<>();
+            for (Object value : values) {
+                said.addAll(executed(value, value));
             }
             return said;
         });
