@@ -53,12 +53,12 @@ fn a_file_gives_a_line_for_each_transaction_and_the_sums() {
     lines           statements  replayed  reason                    because of
     2                        1  -         autocommit: nothing to replay
     3-6                      4  yes
-    8-9                      3  yes, if   no_generated_id
+    8-9                      3  pinned    ids_pinned
     10-13                    3  no        user_variable             line 11: UPDATE account SET balance = @x := 0
     14-15                    2  no        show                      line 15: SHOW TABLES
 
     transactions: 4
-      would be replayed: 2, under a condition: 1
+      would be replayed: 2, with pinned ids: 1, under a condition: 1
       would not be: 2
     statements alone, nothing to replay: 1
 
@@ -66,9 +66,9 @@ fn a_file_gives_a_line_for_each_transaction_and_the_sums() {
     show           1             SHOW tells what may change. Send it outside of transactions.
     user_variable  1             A query assigns a user variable (@x := …), or reads one that a trigger may set (not on TiDB). Keep the value in the application.
 
-    condition        times
-    autocommit_on    1      if autocommit is on at the beginning; with autocommit off (--autocommit-off) a statement may open a transaction
-    no_generated_id  1      if the answer carries no generated id; else generated_id
+    condition      times
+    autocommit_on  1      if autocommit is on at the beginning; with autocommit off (--autocommit-off) a statement may open a transaction
+    ids_pinned     1      if the server is TiDB, where a replay gives generated ids again; else generated_id, if the answer carries one
     ");
     assert_eq!(output.stdout, explain(&["--file", "-"], LOG.as_bytes()).stdout);
 }
@@ -81,7 +81,7 @@ fn json_says_the_same() {
     assert_eq!(all["replayable"], false);
     assert_eq!(
         all["summary"],
-        json!({ "replayable": 2, "conditional": 1, "unguarded": 2, "alone": 1,
+        json!({ "replayable": 2, "pinned": 1, "conditional": 1, "unguarded": 2, "alone": 1,
                 "reasons": { "show": 1, "user_variable": 1 } })
     );
     let transactions = all["transactions"].as_array().expect("an array");
@@ -89,7 +89,8 @@ fn json_says_the_same() {
     assert_eq!(transactions[0]["kind"], "alone");
     assert_eq!(transactions[1]["lines"], json!([3, 6]));
     assert_eq!(transactions[1]["replayable"], true);
-    assert_eq!(transactions[2]["conditions"][0]["condition"], "no_generated_id");
+    assert_eq!(transactions[2]["replayable"], "pinned");
+    assert_eq!(transactions[2]["conditions"][0]["condition"], "ids_pinned");
     let reason = &transactions[3]["reasons"][0];
     assert_eq!((&reason["reason"], &reason["line"]), (&json!("user_variable"), &json!(11)));
     assert_eq!(reason["statement"], "UPDATE account SET balance = @x := 0");

@@ -39,6 +39,14 @@
 //! behind an INSERT that fails, by a conflict too, or that is answered by rows (RETURNING): its id may
 //! stay without a word, and nothing puts it back.
 //!
+//! An id that an INSERT has generated is given again (TiDB only): a replay writes it into the
+//! statement, `INSERT INTO t (v, id) VALUES (1, LAST_INSERT_ID(7))`, so that the answer, the row and
+//! LAST_INSERT_ID() are those of the first run. Which column generates ids the server is asked
+//! before BEGIN, by preparing `SELECT * FROM t`, for which the user needs SELECT. The statement must
+//! have a list of columns and its rows written out, in text or prepared. What can't be given again
+//! (NULL in a column that is named, AUTO_RANDOM of several rows) makes the answers differ. A
+//! statement that reads LAST_INSERT_ID() must come behind the first INSERT that generates an id.
+//!
 //! If the replay is given up, the session is brought to where the first run left it, which is what
 //! the client believes in; if even that fails (somebody has dropped the schema), the client gets
 //! its error and the connection is closed.
@@ -83,7 +91,7 @@
 //! | `commit_failed` | COMMIT was answered by an error, and the transaction may still be open. | |
 //! | `cursor` | A cursor was opened. | Fetch whole results (Connector/J: useCursorFetch=false). |
 //! | `declined` | The client wants no retry: retry='off' in a comment, or @txguard_retry. | |
-//! | `generated_id` | The answer carried a generated id, which a second run would not repeat. | Use keys that the application makes, in columns without AUTO_INCREMENT or AUTO_RANDOM. |
+//! | `generated_id` | The answer carried a generated id that a replay can't give again (MariaDB; or no plain INSERT). | On TiDB, write INSERT INTO t (columns) VALUES (…); elsewhere use keys that the application makes. |
 //! | `local_infile` | LOCAL INFILE: the client's file is gone when it is run again. | |
 //! | `journal_process` | The journals of all transactions together are at their limit. | Raise `[limits] journal_total`. |
 //! | `journal_transaction` | The statements of the transaction are longer than its journal. | Raise `[limits] journal_per_transaction`, or commit more often. |
@@ -97,7 +105,7 @@
 //! | `ddl` | A schema change commits on its way. | Change the schema outside of transactions. |
 //! | `explain` | EXPLAIN shows plans, which change. | Send it outside of transactions. |
 //! | `found_rows` | FOUND_ROWS() and SQL_CALC_FOUND_ROWS tell of the statement before. | Use SELECT COUNT(*). |
-//! | `last_insert_id` | LAST_INSERT_ID(x) changes the session; LAST_INSERT_ID() can't be trusted beside an INSERT that failed or gave rows. | Take the id from the answer to the INSERT, and send it as a value. |
+//! | `last_insert_id` | LAST_INSERT_ID(x) changes the session; LAST_INSERT_ID() can't be trusted beside an INSERT that failed or gave rows, nor ahead of one that generates an id. | Take the id from the answer to the INSERT, and send it as a value. |
 //! | `load_data` | LOAD DATA reads what may be gone. | Load outside of transactions. |
 //! | `lock_function` | Locks by function (GET_LOCK() …) outlive the transaction. | Take them outside, or lock a row with SELECT … FOR UPDATE. |
 //! | `lock_tables` | LOCK TABLES and UNLOCK TABLES commit. | Lock rows with SELECT … FOR UPDATE. |
@@ -142,7 +150,7 @@
 //! | R12 | the clock | `tests/pitfalls/values.rs`; pinning: D-030 |
 //! | R13 | chance | `tests/pitfalls/values.rs`; pinning: D-030 |
 //! | R14 | the transaction's own timestamp | `tests/pitfalls/values.rs` |
-//! | R15 | generated ids | `tests/pitfalls/values.rs`; pinning: D-031 |
+//! | R15 | generated ids | `tests/pitfalls/ids.rs`, `tests/pitfalls/values.rs`; D-031 |
 //! | R16 | sequences | `tests/pitfalls/values.rs` |
 //! | R17 | SET and USE inside | `tests/pitfalls/session.rs` |
 //! | R18 | temporary tables | `tests/pitfalls/state.rs` |
@@ -169,7 +177,7 @@
 //! | R39 | diagnostics statements | `tests/pitfalls/session.rs` |
 //! | R40 | statements of our own are noticed | `tests/pitfalls/session.rs`, `tests/scripted/capture.rs` |
 //! | R45 | equal answers from other inputs | `tests/pitfalls/session.rs` |
-//! | R46 | a pinned id that LAST_INSERT_ID() misses | `tests/pitfalls/values.rs`, `tests/pitfalls/session.rs`; D-031 |
+//! | R46 | a pinned id that LAST_INSERT_ID() misses | `tests/pitfalls/ids.rs`, `tests/pitfalls/session.rs`, `tests/pitfalls/values.rs`, `tests/load/orders.rs`; D-031 |
 //! | R47 | commands that are sent ahead | `tests/scripted/pipeline.rs::in_a_guarded_transaction_a_command_goes_out_behind` |
 //! | R48 | prepared, executed and closed each time | `tests/scripted/prepared.rs::a_close_is_held_until_the_transaction_ends` |
 //! | R49 | BEGIN without ROLLBACK | `tests/scripted/mismatch.rs::a_rollback_that_warns_or_fails_refuses_the_replay` |

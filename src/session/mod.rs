@@ -29,6 +29,7 @@
 //! | `password` | which passwords may cross which leg |
 //! | `count` | sequence ids, where a leg is compressed |
 //! | `replay`, `queue` | the transaction again; waiting for one's turn |
+//! | `pin` | generated ids in a replay |
 //! | `record` | what is told when it has ended |
 
 mod begin;
@@ -42,6 +43,7 @@ mod kill;
 mod limit;
 mod local;
 mod password;
+mod pin;
 mod prepared;
 mod query;
 mod queue;

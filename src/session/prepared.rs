@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use crate::base::error::Own;
 use crate::net::lane::Lane;
-use crate::sql::{self, Class, Kill, Reason, SetKind, Verb, schema_name};
+use crate::sql::{self, Class, Kill, Reason, Scan, SetKind, Verb, schema_name};
 use crate::txn::digest::Digest;
 use crate::txn::effect::may_commit;
 use crate::txn::guard::{Execution, Unguarded};
 use crate::txn::journal::Role;
 use crate::wire::command::Command;
 use crate::wire::frame::{HEADER_LEN, Header};
-use crate::wire::packet::execute::{Execute, long_data, statement_id};
+use crate::wire::packet::execute::{Execute, Parameters, long_data, statement_id};
 use crate::wire::packet::prepare_ok::PrepareOk;
 
 use super::key::Claim;
@@ -34,15 +34,28 @@ pub(super) struct Prepared {
     schema: Option<Box<str>>,
     may_hide_set: bool,
     kill: Option<Kill>,
+    /// Its text, if a replay may have to give its ids again.
+    insert: Option<Arc<PreparedInsert>>,
     params: u16,
     /// A parameter was sent in pieces and waits for the execution.
     long_data: bool,
+}
+
+/// An INSERT whose ids a replay may have to give again.
+#[derive(Debug)]
+pub(super) struct PreparedInsert {
+    pub(super) text: Box<[u8]>,
+    /// The schema that was in use when it was prepared: names without one mean that for ever.
+    /// `None` if it wasn't known.
+    pub(super) schema: Option<Box<str>>,
 }
 
 /// The prepared statements of a connection, by the backend's ids.
 #[derive(Debug, Default)]
 pub(super) struct Statements {
     by_id: HashMap<u32, Prepared>,
+    /// The parameter types that were bound last, of statements that keep their text.
+    types: HashMap<u32, Box<[u8]>>,
 }
 
 impl Statements {
@@ -53,6 +66,37 @@ impl Statements {
 
     pub(super) fn clear(&mut self) {
         self.by_id.clear();
+        self.types.clear();
+    }
+
+    fn remove(&mut self, id: u32) {
+        self.by_id.remove(&id);
+        self.types.remove(&id);
+    }
+
+    /// An INSERT whose ids a replay may have to give again, and its number of parameters.
+    pub(super) fn insert(&self, id: u32) -> Option<(&PreparedInsert, u16)> {
+        let prepared = self.by_id.get(&id)?;
+        prepared.insert.as_deref().map(|insert| (insert, prepared.params))
+    }
+
+    /// The parameter types that were bound last.
+    pub(super) fn types(&self, id: u32) -> Option<&[u8]> {
+        self.types.get(&id).map(|types| &**types)
+    }
+
+    /// Keeps the types that travel with an execution; `None` if it isn't there as a whole.
+    fn bind(&mut self, id: u32, execution: Option<&[u8]>, params: u16) {
+        match execution.map(|payload| Parameters::read(payload, params)) {
+            Some(Ok(Parameters { types: [], .. })) => {}
+            Some(Ok(Parameters { types, .. })) if self.types(id) == Some(types) => {}
+            Some(Ok(Parameters { types, .. })) => {
+                self.types.insert(id, types.into());
+            }
+            _ => {
+                self.types.remove(&id);
+            }
+        }
     }
 }
 
@@ -90,6 +134,7 @@ impl Conversation {
             kill: (scan.verb == Verb::Kill && !scan.multi && request.whole)
                 .then(|| sql::kill(text, &scan, self.lexing))
                 .flatten(),
+            insert: self.keep_insert(request, &scan, text),
             params: 0,
             long_data: false,
         };
@@ -97,6 +142,19 @@ impl Conversation {
         let request = Request { frame_len: request.frame_len + tag, ..request };
         self.send(request, What::Prepare(Box::new(prepared)), tag, up);
         Step::Next
+    }
+
+    /// A text that a replay may have to prepare again, with ids in it.
+    fn keep_insert(
+        &self,
+        request: Request,
+        scan: &Scan,
+        text: &[u8],
+    ) -> Option<Arc<PreparedInsert>> {
+        let whole = scan.verb == Verb::Insert && request.whole && self.is_tidb;
+        whole.then(|| sql::insert(text, self.lexing))??;
+        let schema = self.schema.clone().filter(|_| self.schema_known);
+        Some(Arc::new(PreparedInsert { text: text.into(), schema }))
     }
 
     fn tag_constant(&mut self, request: Request, up: &mut Lane) -> usize {
@@ -132,6 +190,10 @@ impl Conversation {
         }
         if let Some(known) = self.statements.by_id.get_mut(&id) {
             known.long_data = false;
+        }
+        if prepared.insert.is_some() {
+            let execution = request.whole.then(|| request.payload(up));
+            self.statements.bind(id, execution, prepared.params);
         }
         let verb = if request.whole { prepared.verb } else { Verb::Other };
         match (verb, self.txn.is_some()) {
@@ -295,7 +357,7 @@ impl Conversation {
             self.unguard(Unguarded::PreparedOpen, up);
         }
         if let Some(id) = id {
-            self.statements.by_id.remove(&id);
+            self.statements.remove(id);
         }
         self.send(request, What::Other, 0, up);
         Step::Next
@@ -309,7 +371,7 @@ impl Conversation {
             frame[HEADER_LEN] = Command::STMT_CLOSE.0;
             frame[HEADER_LEN + 1..].copy_from_slice(&id.to_le_bytes());
             up.push(&frame);
-            self.statements.by_id.remove(&id);
+            self.statements.remove(id);
         }
     }
 

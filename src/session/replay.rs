@@ -42,6 +42,7 @@ use crate::wire::packet::ok::Ok as OkPacket;
 use crate::wire::response::{Kind, Response};
 use crate::wire::status::Status;
 
+use super::pin::Pins;
 use super::queue::{NoTurn, Place};
 use super::walk::Look;
 use super::{Ask, Conflict, Conversation, End, Session, What};
@@ -57,10 +58,13 @@ enum Run {
 }
 
 /// The reply to a command of the replay.
-struct Replied {
-    answer: Answer,
+pub(super) struct Replied {
+    pub(super) answer: Answer,
     warnings: u16,
 }
+
+/// Gets to see each packet of a reply, whole.
+type LookAt<'a> = &'a mut (dyn FnMut(Kind, &[u8]) + Send);
 
 impl<C, B> Session<C, B>
 where
@@ -81,25 +85,33 @@ where
         let since = txn.conflict.get_or_insert((code, frame, now)).2;
         // The answer that came proves an abort; until COMMIT goes out again nothing can commit.
         txn.committing = false;
-        loop {
+        self.save_id().await.map_err(|end| self.cut_off(end))?;
+        let mut pins = None;
+        let stopped = loop {
             let spent = self.talk.deps.clock.now() - since;
             let Some(wait) = self.talk.next_attempt(&retry, spent) else {
-                return self.give_up(ReplayOutcome::Exhausted).await;
+                break Some(ReplayOutcome::Exhausted);
             };
             let run = match self.ready(key, wait, since + retry.budget).await {
-                Ok(Ok(())) => self.run_journal().await,
+                Ok(Ok(())) => self.run_journal(&mut pins).await,
                 Ok(Err(outcome)) => Ok(Run::Stop(outcome)),
                 Err(end) => Err(end),
             };
             match run {
-                Ok(Run::Equal) => break,
+                Ok(Run::Equal) => break None,
                 Ok(Run::Conflict) => key = None,
-                Ok(Run::Stop(outcome)) => return self.give_up(outcome).await,
+                Ok(Run::Stop(outcome)) => break Some(outcome),
                 Err(end) => return Err(self.cut_off(end)),
             }
+        };
+        self.close_pins(pins);
+        match stopped {
+            Some(outcome) => self.give_up(outcome).await,
+            None => {
+                self.talk.resend(what, sent, &mut self.link.up);
+                Ok(())
+            }
         }
-        self.talk.resend(what, sent, &mut self.link.up);
-        Ok(())
     }
 
     /// Ends what the conflict left open, and waits until the next attempt may begin; `Ok(Err)` if
@@ -139,10 +151,26 @@ where
         Ok(come.map_err(|no| self.talk.no_turn(no)))
     }
 
-    async fn run_journal(&mut self) -> Result<Run, End> {
+    /// Everything up to the request that met the conflict. What takes time and can be done before
+    /// BEGIN is: the longer a run, the likelier its next conflict.
+    async fn run_journal(&mut self, pins: &mut Option<Pins>) -> Result<Run, End> {
         if !self.restore().await? {
             return Ok(Run::Stop(ReplayOutcome::Refused));
         }
+        let pins = match pins {
+            Some(pins) => pins,
+            None => pins.insert(self.pins().await?),
+        };
+        if pins.refused {
+            return Ok(Run::Stop(ReplayOutcome::Refused));
+        }
+        self.allow_random_ids(pins, true).await?;
+        let run = self.run_entries(pins).await?;
+        self.allow_random_ids(pins, false).await?;
+        Ok(run)
+    }
+
+    async fn run_entries(&mut self, pins: &Pins) -> Result<Run, End> {
         let rule = self.talk.deps.rule.clone();
         for index in 0..self.talk.journal.len() {
             let Some((entry, request)) = self.talk.journal.get(index) else { break };
@@ -153,7 +181,8 @@ where
             let Some(request) = rule.resend(&entry, request).map(|bytes| bytes.into_owned()) else {
                 continue;
             };
-            let again = self.exchange(&request, entry.ordered).await?.answer;
+            let request = pins.instead_of(index).unwrap_or(&request);
+            let again = self.exchange(request, entry.ordered).await?.answer;
             if is_conflict(&again, entry.answer.and_then(|answer| answer.error)) {
                 // The next run may begin with another LAST_INSERT_ID().
                 let equal = self.talk.guard.no_id_told(entry.role).is_ok();
@@ -174,7 +203,9 @@ where
         }
         let request = query("SHOW WARNINGS");
         let mut found = false;
-        self.exchange_with(&request, true, |row| found |= is_not_rolled_back(row)).await?;
+        let mut look =
+            |kind, payload: &[u8]| found |= kind == Kind::Row && is_not_rolled_back(payload);
+        self.exchange_with(&request, true, Some(&mut look)).await?;
         Ok(found)
     }
 
@@ -202,6 +233,7 @@ where
     /// client believes in. If that fails it can't go on, as later statements would mean something
     /// else than the client thinks.
     async fn reinstate(&mut self) -> Result<(), End> {
+        self.reinstate_id().await?;
         if self.talk.guard.restore().is_empty() {
             return Ok(());
         }
@@ -228,22 +260,23 @@ where
     }
 
     /// Sends a request and takes its whole reply in, unseen by the client.
-    async fn exchange(&mut self, request: &[u8], ordered: bool) -> Result<Replied, End> {
-        self.exchange_with(request, ordered, |_| {}).await
+    pub(super) async fn exchange(&mut self, request: &[u8], ordered: bool) -> Result<Replied, End> {
+        self.exchange_with(request, ordered, None).await
     }
 
-    /// The same with a look at each row.
-    async fn exchange_with(
+    /// The same with a look at each packet.
+    pub(super) async fn exchange_with(
         &mut self,
         request: &[u8],
         ordered: bool,
-        mut on_row: impl FnMut(&[u8]),
+        mut look_at: Option<LookAt<'_>>,
     ) -> Result<Replied, End> {
         let tag = self.talk.send_again(request, true, &mut self.link.up);
         let command = Command(request[0]);
         let mut response = Response::new(command.reply(), self.talk.capabilities);
         let mut fingerprint = Fingerprint::new(self.talk.deps.seed, ordered);
         let mut warnings = 0;
+        let mut pieces = Vec::new();
         loop {
             let (look, seen) = self
                 .talk
@@ -256,7 +289,14 @@ where
                     continue;
                 }
                 Look::Piece { kind, header, len, ends } => {
-                    fingerprint.piece(kind, &self.link.down.pending()[header..len]);
+                    let piece = &self.link.down.pending()[header..len];
+                    fingerprint.piece(kind, piece);
+                    if let Some(look_at) = look_at.as_mut() {
+                        pieces.extend_from_slice(piece);
+                        if ends {
+                            look_at(kind, &std::mem::take(&mut pieces));
+                        }
+                    }
                     if ends {
                         fingerprint.pieces_end();
                     }
@@ -268,8 +308,8 @@ where
                     let down = &mut self.link.down;
                     let frame_len = self.talk.correct_column(code, tag, frame_len, down);
                     let payload = &self.link.down.pending()[HEADER_LEN..frame_len];
-                    if kind == Kind::Row {
-                        on_row(payload);
+                    if let Some(look_at) = look_at.as_mut() {
+                        look_at(kind, payload);
                     }
                     if kind == Kind::Ok {
                         warnings = OkPacket::read(payload).map_or(0, |ok| ok.warnings);
@@ -344,7 +384,7 @@ fn outcome_of(no: NoTurn) -> ReplayOutcome {
 }
 
 /// The payload of a COM_QUERY.
-fn query(text: &str) -> Vec<u8> {
+pub(super) fn query(text: &str) -> Vec<u8> {
     [&[Command::QUERY.0], text.as_bytes()].concat()
 }
 

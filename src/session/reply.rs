@@ -190,8 +190,10 @@ impl Conversation {
             if fingerprint.packet(kind, payload).is_err() {
                 self.unguard(Unguarded::Command, up);
             }
-            if kind == Kind::Ok && OkPacket::read(payload).is_ok_and(|ok| ok.last_insert_id != 0) {
-                self.unguard(Unguarded::GeneratedId, up);
+            if kind == Kind::Ok
+                && let Ok(OkPacket { last_insert_id: id @ 1.., .. }) = OkPacket::read(payload)
+            {
+                self.id_told(id, up);
             }
             if kind == Kind::ColumnCount {
                 self.no_id_told(up);

@@ -54,6 +54,8 @@ pub enum Unknown {
     FirstSucceeds,
     /// Whether the answer carries a generated id.
     GeneratedId,
+    /// Whether the server is one where a replay gives generated ids again.
+    IdsPinned,
     /// Whether a schema was in use before USE.
     Schema,
     /// Whether a trigger may set user variables.
@@ -74,6 +76,7 @@ impl Unknown {
             Self::End
                 | Self::FirstSucceeds
                 | Self::GeneratedId
+                | Self::IdsPinned
                 | Self::Schema
                 | Self::Triggers
                 | Self::EndedBefore
@@ -89,6 +92,7 @@ impl Unknown {
             Self::End => "ends_by_commit",
             Self::FirstSucceeds => "first_statement_succeeds",
             Self::GeneratedId => "no_generated_id",
+            Self::IdsPinned => "ids_pinned",
             Self::Schema => "schema_in_use",
             Self::Triggers => "no_triggers",
             Self::MayCommit => "does_not_commit",
@@ -114,6 +118,10 @@ impl Unknown {
                 "if the first statement, which opens the transaction, succeeds; else begin_not_seen"
             }
             Self::GeneratedId => "if the answer carries no generated id; else generated_id",
+            Self::IdsPinned => {
+                "if the server is TiDB, where a replay gives generated ids again; else \
+                 generated_id, if the answer carries one"
+            }
             Self::Schema => "if a schema was in use before USE; else schema_change",
             Self::Triggers => {
                 "if the server is TiDB, which has no triggers to set user variables; else \
@@ -149,6 +157,8 @@ pub enum Protection {
     Alone,
     /// It would be replayed.
     Replayable,
+    /// The same, with the ids that its first run generated.
+    Pinned,
     /// It would not.
     Unguarded {
         /// The first reason.
@@ -205,11 +215,13 @@ impl Txn {
         if self.unguarded.is_some() {
             self.conditions.retain(|condition| !condition.unknown.is_about_a_replay());
         }
+        let pins = self.conditions.iter().any(|known| known.unknown == Unknown::IdsPinned);
         Verdict {
             lines: (self.begun.line, self.last),
             statements: self.statements,
             protection: match self.unguarded {
                 Some((why, by)) => Protection::Unguarded { why, by },
+                None if pins => Protection::Pinned,
                 None => Protection::Replayable,
             },
             conditions: self.conditions,
@@ -567,10 +579,19 @@ impl<'a> Explainer<'a> {
         if let Some(txn) = self.txn.as_mut().filter(|_| needs_no_triggers) {
             txn.depends(Unknown::Triggers, &here.source);
         }
-        let generates = matches!(class.kind, Kind::Insert | Kind::Replace);
-        if let Some(txn) = self.txn.as_mut().filter(|txn| generates && txn.unguarded.is_none()) {
-            txn.depends(Unknown::GeneratedId, &here.source);
+        if matches!(class.kind, Kind::Insert | Kind::Replace) {
+            let pinned = self.pins(here) && self.guard.id_told(true).is_ok();
+            let unknown = if pinned { Unknown::IdsPinned } else { Unknown::GeneratedId };
+            if let Some(txn) = self.txn.as_mut().filter(|txn| txn.unguarded.is_none()) {
+                txn.depends(unknown, &here.source);
+            }
         }
+    }
+
+    /// A replay can give the ids of this INSERT again, as far as its text tells.
+    fn pins(&self, here: &Here<'_>) -> bool {
+        let insert = sql::insert(here.text, self.lexing);
+        insert.is_some_and(|insert| insert.is_qualified() || !self.guard.restore().changes_schema())
     }
 
     fn admit_use(&mut self, here: &Here<'_>) -> Result<Role, Unguarded> {
@@ -710,6 +731,7 @@ mod tests {
         let mut text = match &verdict.protection {
             Protection::Alone => "alone".to_owned(),
             Protection::Replayable => "yes".to_owned(),
+            Protection::Pinned => "pinned".to_owned(),
             Protection::Unguarded { why, by } => format!("{}@{}", why.as_str(), by.line),
         };
         for Condition { unknown, by } in &verdict.conditions {
@@ -809,6 +831,21 @@ mod tests {
         let explainer = Explainer::new(&classifier, JOURNAL).autocommit_off();
         let found = read(explainer, &["INSERT INTO t VALUES (1)", "COMMIT"]);
         assert_eq!(told(&found[0]), format!("1-2/2 yes no_generated_id@1 {first}@1"));
+    }
+
+    #[test]
+    fn ids_are_pinned_where_the_rows_are_written_out() {
+        let insert = "INSERT INTO t (v) VALUES (1)";
+        assert_eq!(verdicts(&["BEGIN", insert, "COMMIT"]), ["1-3/3 pinned ids_pinned@2"]);
+        assert_eq!(
+            verdicts(&["BEGIN", insert, "REPLACE INTO t (v) VALUES (1)", "COMMIT"]),
+            ["1-4/4 pinned ids_pinned@2 no_generated_id@3"]
+        );
+        let read = "SELECT LAST_INSERT_ID()";
+        assert_eq!(verdicts(&["BEGIN", insert, read, "COMMIT"]), ["1-4/4 pinned ids_pinned@2"]);
+        assert_eq!(verdicts(&["BEGIN", read, insert, "COMMIT"]), ["1-4/4 yes no_generated_id@3"]);
+        let found = verdicts(&["USE a", "BEGIN", "USE b", insert, "COMMIT"]);
+        assert_eq!(found[1], "2-5/4 yes no_generated_id@4");
     }
 
     #[test]

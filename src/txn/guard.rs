@@ -33,7 +33,7 @@ pub enum Unguarded {
     Cursor,
     /// The client said that it wants no retry.
     Declined,
-    /// The answer carried a generated id, which a second run would not repeat.
+    /// The answer carried a generated id that a replay can't give again.
     GeneratedId,
     /// LOCAL INFILE: the client's file is gone.
     Infile,
@@ -124,6 +124,8 @@ pub struct Guard {
     reads_insert_id: bool,
     /// An INSERT may have generated an id, and no answer told.
     id_unseen: bool,
+    /// An answer has told of a generated id.
+    id_told: bool,
 }
 
 impl Guard {
@@ -142,6 +144,7 @@ impl Guard {
         self.restore.clear();
         self.reads_insert_id = false;
         self.id_unseen = false;
+        self.id_told = false;
     }
 
     /// What a replay has to put back before it begins.
@@ -196,6 +199,27 @@ impl Guard {
     pub fn no_id_told(&mut self, role: Role) -> Result<(), Unguarded> {
         self.id_unseen |= role == Role::Insert;
         self.check_insert_id()
+    }
+
+    /// An answer has told of a generated id. `pinned`: a replay can give it again.
+    ///
+    /// What has read LAST_INSERT_ID() before read one from before BEGIN, which a replay would not
+    /// find any more; what reads it from now on reads one that the replay gives again.
+    pub fn id_told(&mut self, pinned: bool) -> Result<(), Unguarded> {
+        if !pinned {
+            return Err(Unguarded::GeneratedId);
+        }
+        if self.reads_insert_id && !self.id_told {
+            return Err(Unguarded::Statement(Reason::LastInsertId));
+        }
+        self.id_told = true;
+        Ok(())
+    }
+
+    /// A statement has read LAST_INSERT_ID().
+    #[must_use]
+    pub const fn reads_insert_id(&self) -> bool {
+        self.reads_insert_id
     }
 
     fn check_insert_id(&self) -> Result<(), Unguarded> {
@@ -291,6 +315,20 @@ mod tests {
         assert_eq!(guard.admit(&class), Ok(Role::Write));
         assert_eq!(guard.no_id_told(Role::Write), Ok(()));
         assert_eq!(guard.no_id_told(Role::Insert), Err(Unguarded::Statement(Reason::LastInsertId)));
+    }
+
+    #[test]
+    fn an_id_that_was_told_is_given_again_where_it_can_be() {
+        let mut class = Class::too_large();
+        (class.unsafe_reason, class.reads_insert_id) = (None, true);
+        let mut guard = Guard::default();
+        assert_eq!(guard.id_told(false), Err(Unguarded::GeneratedId));
+        assert_eq!(guard.id_told(true), Ok(()));
+        assert_eq!(guard.admit(&class), Ok(Role::Write));
+        assert_eq!(guard.id_told(true), Ok(()));
+        guard.begin();
+        assert_eq!(guard.admit(&class), Ok(Role::Write));
+        assert_eq!(guard.id_told(true), Err(Unguarded::Statement(Reason::LastInsertId)));
     }
 
     #[test]

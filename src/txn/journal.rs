@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::sql::Lexing;
+
 use super::fingerprint::Answer;
 
 /// What a request does, as far as a replay rule may ask.
@@ -37,6 +39,16 @@ pub struct Entry {
     pub role: Role,
     /// The answer; `None` while it is still to come.
     pub answer: Option<Answer>,
+}
+
+/// The id that an INSERT has told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    entry: usize,
+    /// The first one that it generated.
+    pub id: u64,
+    /// How its text reads.
+    pub lexing: Lexing,
 }
 
 /// The bytes that all journals of a process hold together.
@@ -98,6 +110,7 @@ pub enum Full {
 pub struct Journal {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    told: Vec<Told>,
     bytes_max: usize,
     budget: Budget,
 }
@@ -105,14 +118,14 @@ pub struct Journal {
 /// Buffer that a session keeps between transactions.
 const KEPT_BYTES: usize = 16 << 10;
 
-/// What an entry costs beside its bytes.
-const ENTRY_BYTES: usize = size_of::<Entry>();
+/// What an entry costs beside its bytes, at most.
+const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<Told>();
 
 impl Journal {
     /// An empty journal for at most `bytes_max` bytes per transaction.
     #[must_use]
     pub const fn new(bytes_max: usize, budget: Budget) -> Self {
-        Self { bytes: Vec::new(), entries: Vec::new(), bytes_max, budget }
+        Self { bytes: Vec::new(), entries: Vec::new(), told: Vec::new(), bytes_max, budget }
     }
 
     /// Records a request: its payload from the command byte on, without frame headers.
@@ -137,6 +150,25 @@ impl Journal {
             debug_assert!(entry.answer.is_none(), "one answer per request");
             entry.answer = Some(answer);
         }
+    }
+
+    /// The answer to the request that was pushed last tells of a generated id.
+    pub fn note_id(&mut self, id: u64, lexing: Lexing) {
+        if let Some(entry) = self.entries.len().checked_sub(1) {
+            self.told.push(Told { entry, id, lexing });
+        }
+    }
+
+    /// The id that the entry at `index` has told.
+    #[must_use]
+    pub fn id_told(&self, index: usize) -> Option<Told> {
+        self.told.iter().copied().find(|told| told.entry == index)
+    }
+
+    /// An entry has told of a generated id.
+    #[must_use]
+    pub const fn tells_ids(&self) -> bool {
+        !self.told.is_empty()
     }
 
     /// All entries with their requests, oldest first.
@@ -185,9 +217,11 @@ impl Journal {
     pub fn clear(&mut self) {
         self.budget.give_back(self.cost());
         self.entries.clear();
+        self.told.clear();
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         self.entries.shrink_to(KEPT_BYTES / ENTRY_BYTES);
+        self.told.shrink_to(KEPT_BYTES / ENTRY_BYTES);
     }
 
     fn cost(&self) -> usize {

@@ -77,8 +77,8 @@ impl Unguarded {
                 plain("The client wants no retry: retry='off' in a comment, or @txguard_retry.")
             }
             Self::GeneratedId => cure(
-                "The answer carried a generated id, which a second run would not repeat.",
-                "Use keys that the application makes, in columns without AUTO_INCREMENT or AUTO_RANDOM.",
+                "The answer carried a generated id that a replay can't give again (MariaDB; or no plain INSERT).",
+                "On TiDB, write INSERT INTO t (columns) VALUES (…); elsewhere use keys that the application makes.",
             ),
             Self::Infile => plain("LOCAL INFILE: the client's file is gone when it is run again."),
             Self::JournalProcess => cure(
@@ -134,7 +134,7 @@ const fn statement(reason: Reason) -> Told {
             "Use SELECT COUNT(*).",
         ),
         Reason::LastInsertId => cure(
-            "LAST_INSERT_ID(x) changes the session; LAST_INSERT_ID() can't be trusted beside an INSERT that failed or gave rows.",
+            "LAST_INSERT_ID(x) changes the session; LAST_INSERT_ID() can't be trusted beside an INSERT that failed or gave rows, nor ahead of one that generates an id.",
             "Take the id from the answer to the INSERT, and send it as a value.",
         ),
         Reason::LoadData => {

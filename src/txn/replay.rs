@@ -61,7 +61,8 @@ pub enum ReplayOutcome {
     /// The request that had met the conflict was answered by an error of another kind, which the
     /// client got.
     OtherError,
-    /// ROLLBACK warned or failed, so the first run may have left something behind.
+    /// ROLLBACK warned or failed, so the first run may have left something behind; or something
+    /// can't be run again as it was.
     Refused,
     /// The transaction went on as if nothing had happened.
     Succeeded,

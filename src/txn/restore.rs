@@ -74,6 +74,12 @@ impl Restore {
         (self.saved.len() <= SAVED_MAX).then_some(text)
     }
 
+    /// The schema in use has been changed.
+    #[must_use]
+    pub const fn changes_schema(&self) -> bool {
+        self.schema.is_some()
+    }
+
     /// Nothing has been changed.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

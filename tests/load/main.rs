@@ -11,6 +11,7 @@ mod bank;
 mod broken;
 mod go;
 mod hot_row;
+mod orders;
 mod read_then_write;
 
 use std::sync::Arc;

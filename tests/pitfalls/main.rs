@@ -7,6 +7,7 @@ mod support;
 mod manual;
 mod play;
 
+mod ids;
 mod session;
 mod state;
 mod statements;

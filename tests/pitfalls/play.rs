@@ -47,13 +47,15 @@ pub(crate) enum Fate {
     Replayed,
     /// The replay meets another answer each time: the client gets the conflict.
     Differs,
+    /// The replay finds that something can't be run again: the client gets the conflict.
+    Refused,
     /// It isn't guarded, for this reason.
     Unguarded(&'static str),
     /// The same, for a reason that only an answer can tell.
     Told(&'static str),
 }
 
-use Fate::{Differs, Replayed, Told, Unguarded};
+use Fate::{Differs, Refused, Replayed, Told, Unguarded};
 
 /// A transaction.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +83,10 @@ impl Case {
 
     pub(crate) const fn differs(name: &'static str, steps: &'static [&'static str]) -> Self {
         Self::new(name, steps, Differs)
+    }
+
+    pub(crate) const fn refused(name: &'static str, steps: &'static [&'static str]) -> Self {
+        Self::new(name, steps, Refused)
     }
 
     pub(crate) const fn unguarded(
@@ -120,6 +126,8 @@ impl Case {
 const TABLES: &[&str] = &[
     "CREATE TABLE t (id INT PRIMARY KEY, v INT, s VARCHAR(100) CHARACTER SET utf8mb4)",
     "CREATE TABLE a (id INT PRIMARY KEY AUTO_INCREMENT, v INT UNIQUE)",
+    "CREATE TABLE g (id INT)",
+    "CREATE TABLE r (id INT)",
     "CREATE SEQUENCE q",
     "CREATE DATABASE {other}",
     "CREATE TABLE {other}.t (id INT PRIMARY KEY, v INT)",
@@ -216,6 +224,7 @@ impl Stage<'_> {
             (Unguarded(reason) | Told(reason), _) => (reason, ""),
             (_, Play::Alone) => ("", ""),
             (Replayed, Play::Conflict) => ("", ReplayOutcome::Succeeded.as_str()),
+            (Refused, Play::Conflict | Play::Read) => ("", ReplayOutcome::Refused.as_str()),
             (Differs, _) | (_, Play::Read) => ("", ReplayOutcome::Mismatch.as_str()),
         };
         proxy.stop().await;
@@ -268,12 +277,12 @@ fn explained(case: &Case) -> Result<(), String> {
     let told = match verdicts.iter().rfind(|verdict| verdict.protection != Protection::Alone) {
         Some(verdict) => match &verdict.protection {
             Protection::Unguarded { why, .. } => Some(why.as_str()),
-            Protection::Alone | Protection::Replayable => None,
+            Protection::Alone | Protection::Pinned | Protection::Replayable => None,
         },
         None => return Err("no transaction".into()),
     };
     let expected = match case.fate {
-        Told(_) | Replayed | Differs => None,
+        Told(_) | Replayed | Refused | Differs => None,
         Unguarded(reason) => Some(reason),
     };
     match told == expected {

@@ -26,8 +26,17 @@ const CASES: &[Case] = &[
         .on(On::TiDb)
         .varying(),
     Case::told("R15 R46 a generated id", &["INSERT INTO a (v) VALUES (7)"], "generated_id")
+        .on(On::MariaDb)
         .varying(),
     Case::told("R15 an id that the client gave", &["INSERT INTO a VALUES (50, 7)"], "generated_id"),
+    Case::told("R46 REPLACE", &["REPLACE INTO a (v) VALUES (7)"], "generated_id").varying(),
+    Case::told("R46 INSERT … SELECT", &["INSERT INTO a (v) SELECT 7"], "generated_id").varying(),
+    Case::told(
+        "R46 ON DUPLICATE KEY UPDATE",
+        &["INSERT INTO a (v) VALUES (7) ON DUPLICATE KEY UPDATE v = 8"],
+        "generated_id",
+    )
+    .varying(),
     Case::unguarded("R16 a sequence", &["SELECT NEXTVAL(q)"], "sequence").varying(),
     Case::replayed(
         "R3 R50 rows in any order",

@@ -11,13 +11,13 @@
 //!                       "reasons": [ { "reason", "text", "remedy", "line", "statement" } ],
 //!                       "conditions": [ { "condition", "text", "line", "statement" } ] } … ],
 //!   "replayable": true | false,
-//!   "summary": { "replayable", "conditional", "unguarded", "alone", "reasons": { reason: n } } }
+//!   "summary": { "replayable", "pinned", "conditional", "unguarded", "alone", "reasons": { reason: n } } }
 //! ```
 //!
 //! `reasons` holds the first reason, the label that `txguard_unguarded_total` would count. An
-//! autocommit statement is `"alone"` and not replayable: there is nothing to replay. `"pinned"`
-//! is kept for transactions whose clock, chance and ids txguard fixes for the second run; it does
-//! not do that yet, so this version never says it. Statements are shown without their literals.
+//! autocommit statement is `"alone"` and not replayable: there is nothing to replay. `"pinned"` is
+//! a transaction whose generated ids a replay gives again. Statements are shown without their
+//! literals.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -52,7 +52,8 @@ It decides as the proxy does, and takes it that every statement succeeds. Cursor
 pieces and commands that are no statements leave no trace in a text.
 
 Exit codes: 0 all transactions would be replayed, 1 some would not, 2 the input can't be used.
-The JSON has \"replayable\": true or false for each transaction; \"pinned\" is kept for a later version.")]
+The JSON has \"replayable\": true, \"pinned\" or false for each transaction; pinned is one whose
+generated ids a replay gives again.")]
 pub struct Explain {
     /// Statements, separated by `;`. Without a BEGIN they are looked at as a part of one.
     #[arg(required_unless_present = "file", conflicts_with = "file")]
@@ -299,7 +300,9 @@ impl Progress {
 #[derive(Default)]
 struct Sums {
     replayable: u64,
-    /// Of those, the ones that depend on what the text doesn't tell.
+    /// Of those, the ones whose generated ids are given again.
+    pinned: u64,
+    /// Of all of them, the ones that depend on what the text doesn't tell.
     conditional: u64,
     unguarded: u64,
     alone: u64,
@@ -315,8 +318,9 @@ impl Sums {
     fn count(&mut self, verdict: &Verdict) {
         match &verdict.protection {
             Protection::Alone => self.alone += 1,
-            Protection::Replayable => {
+            Protection::Replayable | Protection::Pinned => {
                 self.replayable += 1;
+                self.pinned += u64::from(verdict.protection == Protection::Pinned);
                 self.conditional += u64::from(!verdict.conditions.is_empty());
             }
             Protection::Unguarded { why, .. } => {
@@ -373,6 +377,7 @@ impl<W: Write> Report<W> {
             Protection::Alone => ("-", alone(verdict), String::new()),
             Protection::Replayable if verdict.conditions.is_empty() => ("yes", "", String::new()),
             Protection::Replayable => ("yes, if", conditions(verdict), String::new()),
+            Protection::Pinned => ("pinned", conditions(verdict), String::new()),
             Protection::Unguarded { why, by } => ("no", why.as_str(), place(by)),
         };
         self.row([&lines, &statements, replayed, reason, &by])
@@ -384,6 +389,9 @@ impl<W: Write> Report<W> {
         match &verdict.protection {
             Protection::Alone => writeln!(self.out, "{head}: {}", alone(verdict))?,
             Protection::Replayable => writeln!(self.out, "{head}: replayable")?,
+            Protection::Pinned => {
+                writeln!(self.out, "{head}: replayable, with the ids of the first run")?;
+            }
             Protection::Unguarded { why, by } => {
                 writeln!(self.out, "{head}: not replayable: {}", why.as_str())?;
                 writeln!(self.out, "  {}", place(by))?;
@@ -414,6 +422,7 @@ impl<W: Write> Report<W> {
         let replayable = sums.unguarded == 0 && sums.replayable > 0;
         let summary = json!({
             "replayable": sums.replayable,
+            "pinned": sums.pinned,
             "conditional": sums.conditional,
             "unguarded": sums.unguarded,
             "alone": sums.alone,
@@ -423,10 +432,14 @@ impl<W: Write> Report<W> {
     }
 
     fn end_text(&mut self) -> io::Result<()> {
-        let Sums { replayable, conditional, unguarded, alone, .. } = self.sums;
+        let Sums { replayable, pinned, conditional, unguarded, alone, .. } = self.sums;
         let out = &mut self.out;
         writeln!(out, "\ntransactions: {}", replayable + unguarded)?;
-        writeln!(out, "  would be replayed: {replayable}, under a condition: {conditional}")?;
+        writeln!(
+            out,
+            "  would be replayed: {replayable}, with pinned ids: {pinned}, under a condition: \
+             {conditional}"
+        )?;
         writeln!(out, "  would not be: {unguarded}")?;
         writeln!(out, "statements alone, nothing to replay: {alone}")?;
         if !self.sums.reasons.is_empty() {
@@ -479,8 +492,9 @@ fn place(source: &Source) -> String {
 
 fn as_json(verdict: &Verdict) -> Value {
     let (kind, replayable, reasons) = match &verdict.protection {
-        Protection::Alone => ("alone", false, vec![]),
-        Protection::Replayable => ("transaction", true, vec![]),
+        Protection::Alone => ("alone", json!(false), vec![]),
+        Protection::Replayable => ("transaction", json!(true), vec![]),
+        Protection::Pinned => ("transaction", json!("pinned"), vec![]),
         Protection::Unguarded { why, by } => {
             let told = why.told();
             let reason = json!({
@@ -490,7 +504,7 @@ fn as_json(verdict: &Verdict) -> Value {
                 "line": by.line,
                 "statement": by.shape,
             });
-            ("transaction", false, vec![reason])
+            ("transaction", json!(false), vec![reason])
         }
     };
     let condition = |Condition { unknown, by }: &Condition| {

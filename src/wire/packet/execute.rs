@@ -62,6 +62,31 @@ impl<'a> Parameters<'a> {
     }
 }
 
+/// An execution of another statement with the same parameters; `types` are theirs.
+///
+/// # Errors
+/// It is too short, or the types are not as many as the parameters.
+pub fn rebound(
+    payload: &[u8],
+    params: u16,
+    statement: u32,
+    types: &[u8],
+) -> Result<Vec<u8>, Malformed> {
+    let Parameters { nulls, values, .. } = Parameters::read(payload, params)?;
+    if types.len() != 2 * usize::from(params) {
+        return Err(Malformed("types of other parameters"));
+    }
+    let mut execution = Reader::new(payload).bytes(HEAD_LEN)?.to_vec();
+    execution[1..5].copy_from_slice(&statement.to_le_bytes());
+    if params > 0 {
+        execution.extend_from_slice(nulls);
+        execution.push(1);
+        execution.extend_from_slice(types);
+        execution.extend_from_slice(values);
+    }
+    Ok(execution)
+}
+
 /// The values of an execution whose parameters are all strings or NULL.
 ///
 /// # Errors
@@ -108,5 +133,18 @@ mod tests {
         let execute = Execute::read(&payload, 9).expect("two bytes of bitmap");
         assert_eq!(execute, Execute { statement: 5, flags: 0, types_bound: true });
         assert!(Execute::read(&payload, 17).is_err());
+    }
+
+    #[test]
+    fn an_execution_is_rebound_to_another_statement() {
+        let bound = [0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0, 0b10, 1, 8, 0, 3, 0, 7, 7];
+        let inherits = [0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0, 0b10, 0, 7, 7];
+        let wanted = [0x17, 9, 0, 0, 0, 0, 1, 0, 0, 0, 0b10, 1, 8, 0, 3, 0, 7, 7];
+        for payload in [&bound[..], &inherits] {
+            assert_eq!(rebound(payload, 2, 9, &[8, 0, 3, 0]).as_deref(), Ok(&wanted[..]));
+            assert!(rebound(payload, 2, 9, &[8, 0]).is_err());
+        }
+        assert_eq!(rebound(&bound[..10], 0, 9, &[]).as_deref(), Ok(&wanted[..10]));
+        assert!(rebound(&bound[..5], 0, 9, &[]).is_err());
     }
 }

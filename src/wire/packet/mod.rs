@@ -1,5 +1,6 @@
 //! One file per message. Payloads only; frames are `wire::frame`.
 
+pub mod column;
 pub mod err;
 pub mod execute;
 pub mod greeting;
