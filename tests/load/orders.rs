@@ -73,7 +73,7 @@ async fn ids_that_were_told_are_those_of_the_rows() {
     assert_eq!(counts, [(orders, orders, orders, 3 * orders)]);
     let replays = proxy.replays(ReplayOutcome::Succeeded);
     eprintln!("{orders} orders, {replays} replays");
-    assert!(replays > orders / 10, "{replays} replays of {orders} orders");
+    assert!(replays >= 20, "{replays} replays of {orders} orders");
     proxy.stop().await;
 }
 
