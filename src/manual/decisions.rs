@@ -236,6 +236,14 @@
 //! more statements behind it). What is too long to be looked at ends the connection.
 //! The application has asked for once-only; to go on without would be a wrong answer.
 //!
+//! # D-065 A queue behind the second conflict (2026-11-22)
+//!
+//! With the queue behind the first conflict already, 8 writers that move money between 10 accounts
+//! lost more by waiting than by another conflict: three rounds of `txguard demo` in turns gave 0.66 to
+//! 1.49 times the commits of the direct clients (p99 37 to 47 ms), with the queue behind the second
+//! one 1.26 to 1.35 times (p99 28 to 30 ms). 64 writers on one row don't notice: 2.5 to 4 times
+//! either way.
+//!
 //! # D-030 No value of clock or chance is pinned (2026-11-22)
 //!
 //! A replay with `SET timestamp = <that of the first run>` needs the first run's clock to the

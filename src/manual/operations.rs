@@ -60,8 +60,8 @@
 //!
 //! # When many want the same row
 //!
-//! Replays that lost on the same row or index entry (TiDB's 9007 names it) go one at a time, in
-//! order of arrival, and wait at most for the policy's `budget`. Nothing is open in the database
+//! Replays that lose a second time on the same row or index entry (TiDB's 9007 names it) go one at a
+//! time, in order of arrival, and wait at most for the policy's `budget`. Nothing is open in the database
 //! meanwhile. Where TiDB doesn't name the row (`tidb_redact_log`, a deadlock, MariaDB) only the
 //! policy's pauses spread them, and a storm on one row can use the tokens up. Two limits keep replays
 //! from making things worse; beyond them a conflict reaches the client as without txguard:

@@ -81,10 +81,10 @@ impl Queues {
         self.state().shown(now)
     }
 
-    /// A replay arrives.
-    pub(super) fn enter(&self, key: Option<HotKey>) -> Result<Place, NoTurn> {
+    /// A replay arrives, of a transaction that has lost `again` or for the first time.
+    pub(super) fn enter(&self, key: Option<HotKey>, again: bool) -> Result<Place, NoTurn> {
         let (now, woken) = (self.now(), Arc::new(Notify::new()));
-        let ticket = self.state().enter(key, now, woken.clone())?;
+        let ticket = self.state().enter(key, again, now, woken.clone())?;
         Ok(Place { queues: self.clone(), ticket, woken, has_turn: false, ended: Ended::Left })
     }
 
@@ -102,6 +102,11 @@ impl Place {
     /// What it is about.
     pub(super) fn key(&self) -> Option<HotKey> {
         self.ticket.key()
+    }
+
+    /// It is one in a queue, or the turn.
+    pub(super) fn queues(&self) -> bool {
+        self.ticket.queues()
     }
 
     /// The turn has come.

@@ -9,9 +9,9 @@
 //! ROLLBACK always goes first: BEGIN would commit what an error left open, and nobody may hold a
 //! lock while it waits. If it warns (1196: a table without transactions was changed), the first run
 //! has left something behind and the replay is refused. What the transaction has changed in the
-//! session is put back behind it (see `txn::restore`). Where the conflict names its key, the wait
-//! is one's turn among those that lost on it, and a replay that loses again keeps its turn;
-//! otherwise it is a random pause.
+//! session is put back behind it (see `txn::restore`). The wait is a random pause at first; behind
+//! a second conflict, if it names its key, it is one's turn among those that lost on that, and a
+//! replay that loses once more on it keeps its turn.
 //!
 //! Until the request that met the conflict is sent, nothing that happens here can be seen by the
 //! client; if it is given up, the client gets its original error and a connection without a
@@ -132,7 +132,7 @@ where
             Ok(place) => place,
             Err(outcome) => return Ok(Err(outcome)),
         };
-        let queues = key.is_some() && !place.has_turn();
+        let queues = place.queues() && !place.has_turn();
         let turn = async {
             if !queues {
                 sleep(pause).await;
@@ -414,9 +414,11 @@ impl Conversation {
     /// or a new one. It stands in one queue only, as two could wait for each other.
     fn place(&mut self, key: Option<HotKey>) -> Result<&mut Place, ReplayOutcome> {
         let Some(txn) = self.txn.as_mut() else { return Err(ReplayOutcome::Refused) };
-        let place = match txn.place.take().filter(|place| place.key() == key) {
+        let had = txn.place.take();
+        let again = had.as_ref().is_some_and(|place| place.key().is_some());
+        let place = match had.filter(|place| place.key() == key && place.queues() == again) {
             Some(place) => place,
-            None => self.deps.queues.enter(key).map_err(outcome_of)?,
+            None => self.deps.queues.enter(key, again).map_err(outcome_of)?,
         };
         if !self.deps.queues.tokens().take() {
             return Err(ReplayOutcome::Throttled);

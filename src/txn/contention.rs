@@ -9,9 +9,10 @@
 //!
 //! Three things, each of which helps where the others don't:
 //!
-//! - *A queue for each hot key.* TiDB's 9007 names the row or index entry that was fought for.
-//!   Replays that lost on the same one go one at a time, in order of arrival: all of them at once
-//!   would conflict with each other. Nobody has anything open in the backend while it waits, so a
+//! - *A queue for each hot key.* TiDB's 9007 names the row or index entry that was fought for. The
+//!   first replay of a transaction goes at once, but for a random pause: mostly nobody is in its way
+//!   any more. Those that lose again go one at a time for each key, in order of arrival: all of them
+//!   at once would conflict with each other. Nobody has anything open in the backend while it waits, so a
 //!   queue can't be part of a deadlock, and a transaction stands in one queue only. A turn that
 //!   takes too long lets the next one go as well.
 //! - *A token bucket for the process*, as gRPC's retry throttling (gRFC A6) and Finagle's
@@ -121,6 +122,7 @@ pub struct Etiquette {
 pub struct Ticket {
     key: Option<HotKey>,
     number: u64,
+    queues: bool,
 }
 
 impl Ticket {
@@ -128,6 +130,12 @@ impl Ticket {
     #[must_use]
     pub const fn key(&self) -> Option<HotKey> {
         self.key
+    }
+
+    /// Its holder stands in a queue, or has the turn.
+    #[must_use]
+    pub const fn queues(&self) -> bool {
+        self.queues
     }
 }
 
@@ -211,13 +219,15 @@ impl<W: Clone> Contention<W> {
         self.etiquette = etiquette;
     }
 
-    /// A replay arrives. Without a key there is neither queue nor circuit.
+    /// A replay arrives; it stands in a queue if its transaction has lost `again`. Without a key there is
+    /// neither queue nor circuit.
     ///
     /// # Errors
     /// The circuit is open.
     pub fn enter(
         &mut self,
         key: Option<HotKey>,
+        again: bool,
         now: Duration,
         waker: W,
     ) -> Result<Ticket, CircuitOpen> {
@@ -230,10 +240,11 @@ impl<W: Clone> Contention<W> {
         }
         let number = self.next;
         self.next += 1;
-        if key.is_some() {
+        let queues = again && key.is_some();
+        if queues {
             place.queue.push_back((number, waker));
         }
-        Ok(Ticket { key, number })
+        Ok(Ticket { key, number, queues })
     }
 
     /// Is it this one's turn?
@@ -245,7 +256,7 @@ impl<W: Clone> Contention<W> {
         if place.open_until > now {
             return Err(CircuitOpen);
         }
-        if ticket.key.is_none() {
+        if !ticket.queues {
             return Ok(Standing::Go);
         }
         let is_first = place.queue.front().is_some_and(|(first, _)| *first == ticket.number);
@@ -369,7 +380,8 @@ mod tests {
     #[test]
     fn one_goes_at_a_time_in_order_of_arrival() {
         let mut all = new();
-        let [a, b, c] = [1, 2, 3].map(|waker| all.enter(key(1), at(0), waker).expect("closed"));
+        let [a, b, c] =
+            [1, 2, 3].map(|waker| all.enter(key(1), true, at(0), waker).expect("closed"));
         let wait = Ok(Standing::Wait { until: TURN_MAX });
         assert_eq!(all.stand(&b, at(0)), wait);
         assert_eq!(all.stand(&a, at(0)), Ok(Standing::Go));
@@ -386,7 +398,8 @@ mod tests {
     #[test]
     fn one_who_was_woken_and_leaves_wakes_the_next() {
         let mut all = new();
-        let [a, b, c] = [1, 2, 3].map(|waker| all.enter(key(1), at(0), waker).expect("closed"));
+        let [a, b, c] =
+            [1, 2, 3].map(|waker| all.enter(key(1), true, at(0), waker).expect("closed"));
         assert_eq!(all.stand(&a, at(0)), Ok(Standing::Go));
         assert_eq!(all.leave(&a, Ended::Left, at(0)), Some(2));
         assert_eq!(all.leave(&b, Ended::Left, at(0)), Some(3));
@@ -397,15 +410,29 @@ mod tests {
     fn keys_don_t_wait_for_each_other_and_without_a_key_nobody_waits() {
         let mut all = new();
         for name in [key(1), key(2), None, None] {
-            let ticket = all.enter(name, at(0), 0).expect("closed");
+            let ticket = all.enter(name, true, at(0), 0).expect("closed");
             assert_eq!(all.stand(&ticket, at(0)), Ok(Standing::Go), "{name:?}");
         }
     }
 
     #[test]
+    fn who_has_lost_for_the_first_time_waits_for_nobody() {
+        let mut all = new();
+        let first = all.enter(key(1), true, at(0), 1).expect("closed");
+        assert_eq!(all.stand(&first, at(0)), Ok(Standing::Go));
+        let new = all.enter(key(1), false, at(0), 2).expect("closed");
+        assert!(first.queues() && !new.queues());
+        assert_eq!(all.stand(&new, at(0)), Ok(Standing::Go));
+        assert_eq!(all.leave(&new, Ended::Succeeded, at(0)), None);
+        assert_eq!(all.leave(&first, Ended::Succeeded, at(0)), None);
+        assert!(all.keys.is_empty(), "nothing stays behind");
+    }
+
+    #[test]
     fn a_turn_that_takes_too_long_lets_the_next_one_go() {
         let mut all = new();
-        let [a, b, c] = [1, 2, 3].map(|waker| all.enter(key(1), at(0), waker).expect("closed"));
+        let [a, b, c] =
+            [1, 2, 3].map(|waker| all.enter(key(1), true, at(0), waker).expect("closed"));
         assert_eq!(all.stand(&a, at(0)), Ok(Standing::Go));
         assert_eq!(all.stand(&b, at(999)), Ok(Standing::Wait { until: at(1000) }));
         assert_eq!(all.stand(&b, at(1000)), Ok(Standing::Go));
@@ -419,7 +446,7 @@ mod tests {
     fn a_circuit_opens_after_failures_in_a_row_and_one_replay_shows_whether_it_is_over() {
         let mut all = new();
         let mut one = |ended, now| {
-            let ticket = all.enter(key(1), now, 0)?;
+            let ticket = all.enter(key(1), true, now, 0)?;
             all.stand(&ticket, now)?;
             all.leave(&ticket, ended, now);
             Ok(())
@@ -447,7 +474,7 @@ mod tests {
     fn conflicts_without_a_key_have_no_circuit() {
         let mut all = new();
         for _ in 0..100 {
-            let ticket = all.enter(None, at(0), 0).expect("no circuit");
+            let ticket = all.enter(None, true, at(0), 0).expect("no circuit");
             assert_eq!(all.stand(&ticket, at(0)), Ok(Standing::Go));
             all.leave(&ticket, Ended::Failed, at(0));
         }
@@ -456,7 +483,8 @@ mod tests {
     #[test]
     fn who_waits_when_a_circuit_opens_is_refused_too() {
         let mut all = new();
-        let [a, b, c] = [1, 2, 3].map(|waker| all.enter(key(1), at(0), waker).expect("closed"));
+        let [a, b, c] =
+            [1, 2, 3].map(|waker| all.enter(key(1), true, at(0), waker).expect("closed"));
         all.keys.get_mut(&key(1)).expect("known").failed = 2;
         assert_eq!(all.stand(&a, at(0)), Ok(Standing::Go));
         assert_eq!(all.leave(&a, Ended::Failed, at(0)), Some(2));
@@ -464,7 +492,7 @@ mod tests {
         assert_eq!(all.stand(&b, at(0)), Err(CircuitOpen));
         assert_eq!(all.leave(&b, Ended::Left, at(0)), Some(3));
         assert_eq!(all.stand(&c, at(0)), Err(CircuitOpen));
-        let other = all.enter(key(2), at(0), 4).expect("another key");
+        let other = all.enter(key(2), true, at(0), 4).expect("another key");
         assert_eq!(all.stand(&other, at(0)), Ok(Standing::Go));
     }
 
@@ -472,7 +500,7 @@ mod tests {
     fn a_breaker_of_none_never_opens_and_failures_of_old_keys_are_forgotten() {
         let mut all = Contention::new(Etiquette { failures: 0, ..ETIQUETTE });
         for number in 0..=IDLE_KEYS_MAX as u64 {
-            let ticket = all.enter(Some(HotKey(number)), at(0), 0).expect("closed");
+            let ticket = all.enter(Some(HotKey(number)), true, at(0), 0).expect("closed");
             all.leave(&ticket, Ended::Failed, at(0));
         }
         assert_eq!(all.keys.len(), 1);
@@ -491,7 +519,7 @@ mod tests {
             let mut woken: Option<usize> = None;
             for (number, (pick, leaves)) in steps.into_iter().enumerate() {
                 if pick > 3 || waiting.is_empty() {
-                    let ticket = all.enter(key(1), at(0), number as u8).expect("closed");
+                    let ticket = all.enter(key(1), true, at(0), number as u8).expect("closed");
                     waiting.push_back((number, ticket));
                 }
                 match turn.take() {

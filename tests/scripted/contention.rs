@@ -55,6 +55,14 @@ async fn loses(talk: &mut Talk, start: u64, row: u64) {
     talk.again("ROLLBACK", &ok(AUTO)).await;
 }
 
+/// The same twice, so that it stands in a queue or has the turn.
+async fn loses_twice(talk: &mut Talk, start: u64, row: u64) {
+    loses(talk, start, row).await;
+    runs(talk).await;
+    talk.server.reply(&lost(start + 50, row)).await;
+    talk.again("ROLLBACK", &ok(AUTO)).await;
+}
+
 /// The statements of the transfer run again, up to the COMMIT.
 async fn runs(talk: &mut Talk) {
     talk.again("BEGIN", &ok(TX)).await;
@@ -78,10 +86,10 @@ async fn waits(talk: &mut Talk) {
 #[tokio::test(start_paused = true)]
 async fn replays_of_one_key_go_one_at_a_time_in_order() {
     let ([mut a, mut b, mut c], queues) = sessions().await;
-    loses(&mut a, 1, 7).await;
+    loses_twice(&mut a, 1, 7).await;
     runs(&mut a).await;
-    loses(&mut b, 2, 7).await;
-    loses(&mut c, 3, 7).await;
+    loses_twice(&mut b, 2, 7).await;
+    loses_twice(&mut c, 3, 7).await;
     waits(&mut b).await;
     waits(&mut c).await;
     assert_eq!(queues.shown().waiting, 2);
@@ -100,11 +108,23 @@ async fn replays_of_one_key_go_one_at_a_time_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_lost_for_the_first_time_waits_for_nobody() {
+    let ([mut a, mut b], queues) = sessions().await;
+    loses_twice(&mut a, 1, 7).await;
+    runs(&mut a).await;
+    loses(&mut b, 2, 7).await;
+    runs(&mut b).await;
+    wins(&mut b).await;
+    assert_eq!((b.metrics.replays_waited(), queues.shown().waiting), (0, 0));
+    wins(&mut a).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn replays_of_other_keys_and_without_a_key_don_t_wait() {
     let ([mut a, mut b, mut c], _) = sessions().await;
-    loses(&mut a, 1, 7).await;
+    loses_twice(&mut a, 1, 7).await;
     runs(&mut a).await;
-    loses(&mut b, 2, 8).await;
+    loses_twice(&mut b, 2, 8).await;
     runs(&mut b).await;
     c.transfer().await;
     c.commit_conflicts(3).await;
@@ -118,9 +138,9 @@ async fn replays_of_other_keys_and_without_a_key_don_t_wait() {
 #[tokio::test(start_paused = true)]
 async fn who_loses_again_on_the_same_key_keeps_the_turn() {
     let ([mut a, mut b], _) = sessions().await;
-    loses(&mut a, 1, 7).await;
+    loses_twice(&mut a, 1, 7).await;
     runs(&mut a).await;
-    loses(&mut b, 2, 7).await;
+    loses_twice(&mut b, 2, 7).await;
     a.server.reply(&lost(3, 7)).await;
     a.again("ROLLBACK", &ok(AUTO)).await;
     runs(&mut a).await;
@@ -133,9 +153,9 @@ async fn who_loses_again_on_the_same_key_keeps_the_turn() {
 #[tokio::test(start_paused = true)]
 async fn who_loses_on_another_key_gives_the_turn_up_before_it_waits_for_that_one() {
     let ([mut a, mut b], _) = sessions().await;
-    loses(&mut a, 1, 7).await;
+    loses_twice(&mut a, 1, 7).await;
     runs(&mut a).await;
-    loses(&mut b, 2, 8).await;
+    loses_twice(&mut b, 2, 8).await;
     runs(&mut b).await;
     // Each loses on the key whose turn the other one has.
     a.server.reply(&lost(3, 8)).await;
@@ -152,11 +172,11 @@ async fn who_loses_on_another_key_gives_the_turn_up_before_it_waits_for_that_one
 #[tokio::test(start_paused = true)]
 async fn who_leaves_holds_nobody_up() {
     let ([mut a, mut b, mut c, mut d], queues) = sessions().await;
-    loses(&mut a, 1, 7).await;
+    loses_twice(&mut a, 1, 7).await;
     runs(&mut a).await;
-    loses(&mut b, 2, 7).await;
-    loses(&mut c, 3, 7).await;
-    loses(&mut d, 4, 7).await;
+    loses_twice(&mut b, 2, 7).await;
+    loses_twice(&mut c, 3, 7).await;
+    loses_twice(&mut d, 4, 7).await;
     let began = Instant::now();
     // One in the queue; one whose turn it is, by its backend.
     b.client.close();
@@ -179,10 +199,10 @@ async fn who_leaves_holds_nobody_up() {
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_takes_too_long_lets_the_next_one_go() {
     let ([mut a, mut b], _) = sessions().await;
-    loses(&mut a, 1, 7).await;
+    loses_twice(&mut a, 1, 7).await;
     runs(&mut a).await;
     let began = Instant::now();
-    loses(&mut b, 2, 7).await;
+    loses_twice(&mut b, 2, 7).await;
     runs(&mut b).await;
     let waited = began.elapsed().as_millis();
     assert!((950..=1010).contains(&waited), "{waited} ms");
@@ -196,12 +216,12 @@ async fn nobody_waits_longer_than_the_policy_allows() {
     let began = Instant::now();
     // Three turns that take too long, and a fourth that would begin behind the two seconds.
     for (number, talk) in [&mut a, &mut b, &mut c].into_iter().enumerate() {
-        loses(talk, number as u64, 7).await;
+        loses_twice(talk, number as u64, 7).await;
         if number == 0 {
             runs(talk).await;
         }
     }
-    loses(&mut d, 4, 7).await;
+    loses_twice(&mut d, 4, 7).await;
     runs(&mut b).await;
     d.again("ROLLBACK", &ok(AUTO)).await;
     d.client.expect(&lost(4, 7)).await;
