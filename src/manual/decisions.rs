@@ -231,8 +231,8 @@
 //! # D-064 A transaction with a key ends with it or not at all (2026-11-22)
 //!
 //! What would commit it without its key (DDL, BEGIN, COMMIT AND CHAIN, several statements in a packet)
-//! is refused with 17017, and so is a write outside of a transaction while a key waits for its BEGIN,
-//! and a comment whose key could not be taken (a prepared BEGIN, one inside a transaction, one with
+//! is refused with 17017, and so is a write outside of a transaction while a key waits for its BEGIN
+//! or with a key in its comment, and a comment whose key could not be taken (a prepared BEGIN, one inside a transaction, one with
 //! more statements behind it). What is too long to be looked at ends the connection.
 //! The application has asked for once-only; to go on without would be a wrong answer.
 //!

@@ -135,8 +135,14 @@ impl Conversation {
     fn takes_key(&self, text: &[u8], scan: &Scan, whole: bool) -> bool {
         let outside = self.txn.is_none();
         let begins = matches!(scan.verb, Verb::Begin(_));
-        if !begins && (!outside || self.status.autocommit()) {
+        if !begins && !outside {
             return true;
+        }
+        if !begins && self.status.autocommit() {
+            // A write of its own would be done again with the same key.
+            let writes =
+                matches!(scan.verb, Verb::Insert | Verb::Update | Verb::Delete | Verb::Replace);
+            return !writes || sql::comment_value(text, KEY).is_none();
         }
         match sql::comment_value(text, KEY) {
             Some(_) if begins => outside && Turn::of(scan, whole, false) == Turn::Begin,

@@ -118,11 +118,12 @@ async fn copy(
             _ => usize::MAX,
         };
         let through = read.min(left);
-        if to.write_all(&said[..through]).await.is_err() {
-            return;
-        }
+        // Ahead of the bytes: who has heard them may ask at once.
         if cut.is_some() {
             state.passed[direction].fetch_add(through, Ordering::SeqCst);
+        }
+        if to.write_all(&said[..through]).await.is_err() {
+            return;
         }
         if through == left {
             over.cancel();

@@ -85,13 +85,14 @@ async fn copy(
     while left > 0 {
         let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
         let through = read.min(left);
+        // Ahead of the bytes: who has heard them may ask at once.
+        if let Some(seen) = seen {
+            seen.fetch_add(through, Ordering::Relaxed);
+        }
         if to.write_all(&buffer[..through]).await.is_err() {
             return;
         }
         left -= through;
-        if let Some(seen) = seen {
-            seen.fetch_add(through, Ordering::Relaxed);
-        }
     }
 }
 

@@ -319,10 +319,16 @@ async fn a_comment_whose_key_would_not_be_taken_is_refused() {
     talk.refused(17017).await;
     talk.first_begin(&ok(AUTO)).await;
     talk.sql(WRITE, &changed(1, TX)).await;
+    // Inside a transaction it is a comment like any other.
+    talk.sql(&format!("{COMMENT} {WRITE}"), &changed(1, TX)).await;
     // It would commit what is open, and begin without the key.
     talk.client.query(&format!("{COMMENT} BEGIN")).await;
     talk.refused(17017).await;
     talk.sql("ROLLBACK", &ok(AUTO)).await;
+    // A write of its own would be done as often as it comes.
+    talk.client.query(&format!("{COMMENT} {WRITE}")).await;
+    talk.refused(17017).await;
+    talk.sql(&format!("{COMMENT} SELECT 1"), &ok(AUTO)).await;
 
     let (setup, _) = with(POLICY, None);
     let mut talk = setup.manual().open().await;

@@ -215,7 +215,7 @@ pub const ALL: &[Row] = &[
         code: 17017,
         sqlstate: "HY000",
         text: "the idempotency key can't be used here",
-        cause: "It is empty or longer than 255 bytes; or the policy has no `receipt`, or the user no right to write one, or the tables can't be read; or a statement would commit the transaction without its key. The statement was not run.",
+        cause: "It is empty or longer than 255 bytes; or the policy has no `receipt`, or the user no right to write one, or the tables can't be read; or a statement would commit the transaction without its key, or is a write without a transaction. The statement was not run.",
         remedy: "Set `receipt = true`, run `txguard schema install` and grant what `txguard schema print --for USER` says; end the transaction with a plain COMMIT in a packet of its own.",
     },
     Row {
