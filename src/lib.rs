@@ -24,7 +24,7 @@
 //! | 3 | `load` | workloads for demo and benchmark |
 //! | 2 | `sql` *pure* | scan, classify, shape, tag |
 //! | 2 | `wire` *pure* | MySQL packets, one file each; frames; response tracking |
-//! | 2 | `tso` *pure* | timestamps and the local oracle |
+//! | 2 | `tso` *pure* | timestamps, where they come from, drift |
 //! | 1 | `base` | identifiers, the error table, clock, tasks, configuration, metrics |
 //!
 //! # Life of a statement

@@ -26,7 +26,7 @@ use crate::net::tls::TlsError;
 use crate::session::{Deps, Queues, Receipts, Recorder, Registry};
 use crate::sql::Classifier;
 use crate::store::service::Service;
-use crate::tso::LocalOracle;
+use crate::tso::Oracle;
 use crate::txn::journal::Budget;
 use crate::txn::replay::{Rule, Verified};
 
@@ -131,7 +131,7 @@ impl App {
         let deps = Arc::new(Deps {
             clock: parts.clock,
             ids: TxnIds::new(random()),
-            oracle: LocalOracle::default(),
+            oracle: Oracle::default(),
             classifier: Classifier::new(config.limits.statement_shapes as usize),
             metrics,
             recorder: Recorder::new(config.log.transactions, SLOW),

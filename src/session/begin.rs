@@ -113,7 +113,7 @@ impl Conversation {
             started: self.deps.clock.now(),
             open: false,
             explicit,
-            hint: (plan.tso != TsoMode::Off).then(|| self.deps.oracle.next(wall)),
+            hint: (plan.tso != TsoMode::Off).then(|| self.deps.oracle.hint(wall)).flatten(),
             guarded: plan.retry.is_some() && unguarded.is_none(),
             unguarded,
             traceparent: traceparent.map(Into::into),

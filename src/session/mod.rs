@@ -75,7 +75,7 @@ use crate::policy::{Plan, Snapshot, UserPolicies};
 use crate::sql::{Classifier, Lexing};
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::service::Service;
-use crate::tso::LocalOracle;
+use crate::tso::Oracle;
 use crate::txn::digest::Digest;
 use crate::txn::effect::Reads;
 use crate::txn::fingerprint::Fingerprint;
@@ -116,7 +116,7 @@ pub struct Deps {
     /// Transaction ids.
     pub ids: TxnIds,
     /// Timestamps for hints.
-    pub oracle: LocalOracle,
+    pub oracle: Oracle,
     /// What statements do, by shape.
     pub classifier: Classifier,
     /// Counters.

@@ -1,42 +1,59 @@
-//! Floor 2, pure: TiDB timestamps and the local oracle.
+//! Floor 2, pure: TiDB timestamps: who makes them, and what can be told from them.
+//!
+//! ```text
+//! local    made from the local clock, in TiDB's format
+//! batch    what PD answers: several timestamps at once, later than all before them
+//! recent   the latest one of PD, where everybody can see it
+//! drift    PD's time against other clocks
+//! outage   how long PD has not answered
+//! ```
+//!
+//! A hint is a timestamp that is taken at BEGIN without waiting. One of PD was handed out before
+//! the client's BEGIN is sent on, and PD hands out each one once and in order. So the start_ts that
+//! TiDB fetches for the transaction is later, for a transaction that writes; one that only reads
+//! may be given a timestamp of the past (`AS OF`, `tidb_snapshot`, `tidb_low_resolution_tso`). One
+//! of the local clock can be off by as much as that clock.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod batch;
+mod drift;
+mod local;
+mod outage;
+mod recent;
+
 use std::time::Duration;
 
 use crate::base::types::Tso;
 
-/// Makes timestamps in TiDB's format from the local clock. They never repeat and never go
-/// backwards within one process; against TiDB's own they are only as good as the clock, so they
-/// serve as a hint in tags and records, never for a decision.
-#[derive(Debug, Default)]
-pub struct LocalOracle {
-    last: AtomicU64,
+pub use batch::{Backwards, BadBatch, Batch, Sequence};
+pub use drift::{Alarm, Drift, Offset, Passing};
+pub use local::LocalOracle;
+pub use outage::{Outage, Turn};
+pub use recent::Recent;
+
+/// Where hints come from.
+#[derive(Debug)]
+pub enum Oracle {
+    /// The local clock.
+    Local(LocalOracle),
+    /// PD, as recent as the background has it.
+    Pd(Recent),
 }
 
-impl LocalOracle {
-    /// The next timestamp at `wall` (time since the Unix epoch).
-    #[must_use]
-    pub fn next(&self, wall: Duration) -> Tso {
-        let now = Tso::compose(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX), 0).0;
-        let previous = self
-            .last
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)))
-            .unwrap_or_default();
-        Tso(now.max(previous + 1))
+impl Default for Oracle {
+    fn default() -> Self {
+        Self::Local(LocalOracle::default())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timestamps_grow_even_when_the_clock_goes_back() {
-        let oracle = LocalOracle::default();
-        let first = oracle.next(Duration::from_millis(5_000));
-        let second = oracle.next(Duration::from_millis(5_000));
-        let third = oracle.next(Duration::from_millis(4_000));
-        assert_eq!(first, Tso::compose(5_000, 0));
-        assert_eq!((second.0, third.0), (first.0 + 1, first.0 + 2));
+impl Oracle {
+    /// A timestamp for a transaction that begins at `wall` (time since the Unix epoch). Never waits;
+    /// `None` as long as PD has not answered for the first time. Hints of PD are shared by the
+    /// transactions that begin between two of its answers.
+    #[must_use]
+    pub fn hint(&self, wall: Duration) -> Option<Tso> {
+        match self {
+            Self::Local(oracle) => Some(oracle.next(wall)),
+            Self::Pd(recent) => recent.get(),
+        }
     }
 }

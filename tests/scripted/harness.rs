@@ -17,7 +17,7 @@ use txguard::policy::Snapshot;
 use txguard::session::{Backend, Deps, End, Queues, Receipts, Recorder, Registry, Session, Terms};
 use txguard::sql::Classifier;
 use txguard::store::service::Service;
-use txguard::tso::LocalOracle;
+use txguard::tso::Oracle;
 use txguard::txn::contention::Etiquette;
 use txguard::txn::journal::Budget;
 use txguard::txn::replay::{Rule, Verified};
@@ -141,7 +141,7 @@ impl Setup {
         let deps = Arc::new(Deps {
             clock: self.clock.clone(),
             ids: TxnIds::new(self.ids),
-            oracle: LocalOracle::default(),
+            oracle: Oracle::default(),
             classifier: Classifier::new(256),
             metrics: metrics.clone(),
             recorder: Recorder::new(LogTransactions::All, Duration::from_secs(1)),

@@ -21,7 +21,7 @@ use txguard::net::legs::Legs;
 use txguard::policy::Snapshot;
 use txguard::session::{Backend, Deps, End, Queues, Recorder, Registry, Session, Terms};
 use txguard::sql::Classifier;
-use txguard::tso::LocalOracle;
+use txguard::tso::Oracle;
 use txguard::txn::contention::Etiquette;
 use txguard::txn::journal::Budget;
 use txguard::txn::replay::Verified;
@@ -245,7 +245,7 @@ fn promised(policy: usize) -> (Arc<Deps>, Terms) {
     let deps = Deps {
         clock: Arc::new(SystemClock),
         ids: TxnIds::new(7),
-        oracle: LocalOracle::default(),
+        oracle: Oracle::default(),
         classifier: Classifier::new(64),
         metrics: shared.metrics.clone(),
         recorder: Recorder::new(LogTransactions::All, Duration::from_secs(1)),
