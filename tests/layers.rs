@@ -86,6 +86,8 @@ fn only_their_own_rooms_name_the_libraries_of_one_purpose() {
         ("opensrv_mysql", &["embedded/", "control/admin/"]),
         ("sqlparser::", &["sql/", "embedded/"]),
         ("rustls", &["net/"]),
+        ("tonic", &["net/pd/"]),
+        ("prost", &["net/pd/"]),
         ("flate2::", &["wire/compress.rs"]),
         ("zstd::", &["wire/compress.rs"]),
     ];

@@ -6,6 +6,7 @@
 //! backend  the database servers: choosing, connecting, health
 //! legs     how both legs of a connection are dressed
 //! listen   listening
+//! pd       PD: timestamps of a TiDB cluster
 //! origin   who a client is, by the PROXY protocol
 //! stream   one leg: a socket, TLS around it, compression within
 //! tls      certificates
@@ -16,6 +17,7 @@ pub mod lane;
 pub mod legs;
 pub mod listen;
 pub mod origin;
+pub mod pd;
 pub mod relay;
 pub mod stream;
 pub mod tls;

@@ -138,6 +138,16 @@ impl Connector {
     }
 }
 
+impl Connector {
+    /// The same for HTTP/2 and nothing else, which is agreed on in the handshake (ALPN).
+    #[must_use]
+    pub fn for_http2(self) -> Self {
+        let mut config = ClientConfig::clone(self.0.config());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self(Arc::new(config).into())
+    }
+}
+
 impl Name {
     /// A host name or an IP address (without brackets).
     ///

@@ -55,6 +55,16 @@ label! {
 }
 
 label! {
+    /// A clock that PD's is compared with.
+    Clock {
+        /// That of txguard's machine.
+        Local = "local",
+        /// That of the backend that differs most.
+        Backend = "backend",
+    }
+}
+
+label! {
     /// What became of the receipt that a policy wanted.
     ReceiptOutcome {
         /// COMMIT's answer was lost; the receipt says that it has happened.

@@ -10,11 +10,11 @@ use std::fmt;
 use std::time::Duration;
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
-pub use label::{Fate, ReceiptOutcome, ReplayOutcome, Side, TransactionOutcome};
+pub use label::{Clock, Fate, ReceiptOutcome, ReplayOutcome, Side, TransactionOutcome};
 
 use label::{CODES, Label, code_index, code_label};
 
@@ -52,6 +52,10 @@ pub struct Metrics {
     receipts_purged: IntCounter,
     receipts_oldest: Gauge,
     receipts_ready: IntGauge,
+    tso_wait_seconds: Histogram,
+    tso_rpc_seconds: Histogram,
+    tso_unavailable_seconds: Gauge,
+    tso_drift_seconds: [Gauge; Clock::ALL.len()],
 }
 
 /// What is shown of one backend address.
@@ -234,6 +238,21 @@ impl Metrics {
         )
         .expect(RIGHT);
         register(&registry, &receipts_ready);
+        let tso_unavailable_seconds = Gauge::new(
+            "txguard_tso_unavailable_seconds",
+            "How long PD has not answered; 0 while it does, or if it isn't asked.",
+        )
+        .expect(RIGHT);
+        register(&registry, &tso_unavailable_seconds);
+        let drift = GaugeVec::new(
+            Opts::new(
+                "txguard_tso_drift_seconds",
+                "How far PD's time is surely ahead of another clock; behind, if negative.",
+            ),
+            &["against"],
+        )
+        .expect(RIGHT);
+        register(&registry, &drift);
         let build = gauges(
             &registry,
             "txguard_build_info",
@@ -287,6 +306,18 @@ impl Metrics {
             receipts_purged,
             receipts_oldest,
             receipts_ready,
+            tso_wait_seconds: latency(
+                &registry,
+                "txguard_tso_wait_seconds",
+                "Time that somebody waited for a timestamp of PD.",
+            ),
+            tso_rpc_seconds: latency(
+                &registry,
+                "txguard_tso_rpc_seconds",
+                "Time from a request for timestamps to PD's answer.",
+            ),
+            tso_unavailable_seconds,
+            tso_drift_seconds: Clock::ALL.map(|clock| drift.with_label_values(&[clock.as_str()])),
             registry,
         }
     }
@@ -413,6 +444,26 @@ impl Metrics {
     /// Whether the tables of receipts are there and right.
     pub fn receipts_ready(&self, ready: bool) {
         self.receipts_ready.set(ready.into());
+    }
+
+    /// Somebody has got a timestamp of PD after waiting for it.
+    pub fn tso_waited(&self, took: Duration) {
+        self.tso_wait_seconds.observe(took.as_secs_f64());
+    }
+
+    /// PD has answered a request for timestamps.
+    pub fn tso_answered(&self, took: Duration) {
+        self.tso_rpc_seconds.observe(took.as_secs_f64());
+    }
+
+    /// PD has not answered for so long.
+    pub fn tso_unavailable(&self, silent: Duration) {
+        self.tso_unavailable_seconds.set(silent.as_secs_f64());
+    }
+
+    /// PD's time is so many seconds ahead of this clock.
+    pub fn tso_drift(&self, against: Clock, seconds: f64) {
+        self.tso_drift_seconds[against.index()].set(seconds);
     }
 
     /// Transactions so far that ended in this way.

@@ -51,6 +51,10 @@ fn every_metric_with_type_and_help() {
     txguard_retry_tokens gauge: Replays in vain that the process still allows; a commit gives one more.
     txguard_statement_seconds histogram: Time from a statement's last byte to its answer's last byte, as the client sees it.
     txguard_transactions_total counter: Transactions by how they ended for the client.
+    txguard_tso_drift_seconds gauge: How far PD's time is surely ahead of another clock; behind, if negative.
+    txguard_tso_rpc_seconds histogram: Time from a request for timestamps to PD's answer.
+    txguard_tso_unavailable_seconds gauge: How long PD has not answered; 0 while it does, or if it isn't asked.
+    txguard_tso_wait_seconds histogram: Time that somebody waited for a timestamp of PD.
     txguard_unguarded_total counter: Transactions that a policy wanted guarded and that could not be replayed, by reason.
     ");
 }
