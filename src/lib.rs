@@ -16,6 +16,7 @@
 //! | 8 | `control` | HTTP: metrics and health |
 //! | 7 | `session` | one client: the step loop, one file per verb |
 //! | 6 | `coordinator` | what outlives a client: the resolver of commit receipts |
+//! | 6 | `inspect` | what is looked at from time to time: the drift of clocks |
 //! | 5 | `store` | txguard's own account at the backends; one file per table of its schema |
 //! | 4 | `txn` *pure* | phase, journal, fingerprint, guard, replay rule |
 //! | 3 | `policy` *pure* | policy rules compiled to a plan |
@@ -76,6 +77,7 @@ pub mod store;
 
 // Floor 6
 pub mod coordinator;
+pub mod inspect;
 
 // Floor 7
 pub mod session;

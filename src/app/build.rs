@@ -20,13 +20,14 @@ use crate::base::tasks::Tasks;
 use crate::base::types::TxnIds;
 use crate::control::http::{self, HttpState, Readiness};
 use crate::coordinator::resolver::Resolver;
+use crate::inspect::drift::Monitor;
 use crate::net::backend::Pool;
 use crate::net::listen::listen;
+use crate::net::pd::Runner;
 use crate::net::tls::TlsError;
 use crate::session::{Deps, Queues, Receipts, Recorder, Registry};
 use crate::sql::Classifier;
 use crate::store::service::Service;
-use crate::tso::Oracle;
 use crate::txn::journal::Budget;
 use crate::txn::replay::{Rule, Verified};
 
@@ -34,6 +35,7 @@ use super::accept::{Acceptor, Host};
 use super::receipts::Keeper;
 use super::reload::Reload;
 use super::settings::{InForce, Settings, saturating};
+use super::timestamps::timestamps;
 
 /// A transaction that takes this long is worth a record.
 const SLOW: Duration = Duration::from_secs(1);
@@ -64,6 +66,8 @@ pub struct App {
     in_force: InForce,
     /// Looks after the tables of receipts.
     keeper: Option<Keeper>,
+    /// Asks PD for timestamps, and compares its clock with others.
+    pd: Option<(Runner, Monitor)>,
     /// The file to follow, and what it said at the start.
     followed: Option<(PathBuf, Config)>,
     /// Clients.
@@ -128,10 +132,17 @@ impl App {
             Keeper { service, pool, receipts, policies, resolver, clock, metrics }
         });
         let resolver = keeper.as_ref().map(|keeper| Arc::new(keeper.resolver.clone()));
+        let (oracle, pd) = timestamps(&config.tso, &parts.clock, &metrics)?;
+        let pd = pd.map(|(pd, runner)| {
+            let (clock, metrics) = (parts.clock.clone(), metrics.clone());
+            let warn = config.tso.drift_warn;
+            let monitor = Monitor::new(pd, pool.clone(), service.clone(), clock, metrics, warn);
+            (runner, monitor)
+        });
         let deps = Arc::new(Deps {
             clock: parts.clock,
             ids: TxnIds::new(random()),
-            oracle: Oracle::default(),
+            oracle,
             classifier: Classifier::new(config.limits.statement_shapes as usize),
             metrics,
             recorder: Recorder::new(config.log.transactions, SLOW),
@@ -160,6 +171,7 @@ impl App {
             readiness,
             in_force,
             keeper,
+            pd,
             followed,
             clients,
             background,
@@ -227,6 +239,7 @@ impl App {
             readiness,
             in_force,
             keeper,
+            pd,
             followed,
             clients,
             background,
@@ -250,6 +263,13 @@ impl App {
             });
         }
         background.spawn(pool.watch(background.token().clone()));
+        if let Some((runner, monitor)) = pd {
+            let stop = background.token().clone();
+            background.spawn(runner.run(stop.clone()));
+            background.spawn(async move {
+                stop.run_until_cancelled(Box::pin(monitor.run())).await;
+            });
+        }
         if let Some(keeper) = keeper {
             let stop = background.token().clone();
             background.spawn(async move {

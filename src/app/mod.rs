@@ -14,3 +14,4 @@ mod receipts;
 mod reload;
 mod settings;
 mod throttle;
+mod timestamps;

@@ -298,3 +298,27 @@
 //! client already has a part the error passes as it came, and the reason is counted. The isolation
 //! level is the one asked for: no read is promoted to a lock, write skew passes as it does without
 //! txguard. So LOCAL INFILE, cursors and long data aren't kept for a second run either.
+//!
+//! # D-070 PD's messages by hand (2026-11-22)
+//!
+//! Nine messages and two calls of `pdpb.PD`, on tonic. Rejected: `tikv-client` (an old tonic, rustls
+//! and prometheus below it, with open advisories, and a stream that ends for good when PD's leader
+//! changes); code made by `protoc` at build time (a tool that every builder needs).
+//!
+//! # D-071 BEGIN never waits for PD (2026-11-22)
+//!
+//! A timestamp asked for at BEGIN would be a millisecond nearer to start_ts, cost every transaction
+//! a round trip, and stop them all while PD has no leader. One that is at most 100 ms old is as
+//! good for finding a transaction, and is a lower bound all the same. When PD is lost hints stay where
+//! they are: an old lower bound is right, a local clock's might be later than start_ts.
+//!
+//! # D-072 A timestamp that isn't later is no timestamp (2026-11-22)
+//!
+//! PD's answers must grow for as long as the process runs, under whatever leader. One that doesn't
+//! comes from a deposed leader, from another cluster, or from a PD that was restored with an old
+//! clock; nobody is given it, and the leader is looked for again.
+//!
+//! # D-073 Only the sure part of a drift is shown (2026-11-22)
+//!
+//! Clocks are read over a network, and PD's physical time stands still for 50 ms. A midpoint would
+//! show drifts of half a slow answer, and warn of them.

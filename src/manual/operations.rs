@@ -86,6 +86,29 @@
 //!
 //! Such transactions are counted as `txguard_unguarded_total{reason="declined"}`.
 //!
+//! # Timestamps from PD
+//!
+//! With `[tso] pd = ["pd-0:2379", …]` the hints in tags, records and traces are timestamps of PD, and
+//! never later than the start_ts of a transaction that writes. One is fetched every 100 ms in the
+//! background, so BEGIN never waits; transactions in between share it. Until the first answer there
+//! are no hints. A cluster with TLS needs `tls_ca`, and mostly `tls_certificate` and `tls_key` too.
+//!
+//! All addresses must belong to one cluster, which is checked when it starts: if two of them answer
+//! with different cluster ids, none is followed. That PD and the backends belong together is not
+//! checked. The leader is followed wherever it goes. Its timestamps only grow; an answer that doesn't
+//! is refused, so a PD that was set back gives no hints until it has caught up.
+//!
+//! When PD has not answered for 3 s the log says that it is lost, and later that it is back; hints
+//! stay at the last timestamp meanwhile, and everything else goes on, `/readyz` included.
+//!
+//! - `txguard_tso_unavailable_seconds`: how long it has not answered; 0 while it does.
+//! - `txguard_tso_wait_seconds`, `txguard_tso_rpc_seconds`: what a timestamp takes for who waits, and
+//!   a request.
+//! - `txguard_tso_drift_seconds{against}`: how far PD's clock is ahead of this machine's (`local`) and
+//!   of the backend that differs most (`backend`, every 15 s, needs `[backend] service_user`). The
+//!   way there and the 50 ms between two updates of PD's clock are taken off: what is shown is sure.
+//!   The log says when it is more than `drift_warn`, and when it is less than half of that again.
+//!
 //! # KILL with several backends
 //!
 //! A client may land on another backend than the connection that it wants to kill. Nodes of one

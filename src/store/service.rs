@@ -215,6 +215,13 @@ impl Talk {
         Ok(found == Some((1,)))
     }
 
+    /// The server's clock, since the Unix epoch.
+    pub async fn clock(&mut self) -> Result<Duration, ServiceError> {
+        let ask = "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)";
+        let micros: Option<(u64,)> = self.row(ask).await?;
+        Ok(micros.map_or(Duration::ZERO, |(micros,)| Duration::from_micros(micros)))
+    }
+
     /// Says good-bye.
     pub async fn close(self) {
         // The answers are here: how the good-bye goes changes nothing.

@@ -1,4 +1,4 @@
-//! Over sockets, with TLS.
+//! Over sockets, with TLS, and in the whole program.
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -8,12 +8,14 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tonic::codegen::tokio_stream::wrappers::UnboundedReceiverStream;
+use txguard::app::build::Parts;
 use txguard::base::clock::SystemClock;
 use txguard::net::pd::Network;
 use txguard::net::tls::{Connector, Identity};
 
 use super::support::certificates::Certificates;
-use super::support::soon;
+use super::support::proxy::configuration;
+use super::support::{Backend, Proxy, connect_to, eventually, need, soon, tidb};
 use super::*;
 
 /// A PD on loopback; with certificates as a cluster with TLS has it: it asks for one, and it speaks
@@ -114,4 +116,43 @@ async fn tls_is_mutual_and_checked() {
         tasks.cancel();
     }
     assert_eq!(fake.set().answers, answers);
+}
+
+#[tokio::test]
+async fn a_transaction_carries_a_timestamp_of_pd_that_is_earlier_than_its_own() {
+    let tidb: Backend = need!(tidb::start());
+    // This PD's clock stands at the beginning of a test, in 2023; TiDB's own is today's.
+    let fake = listen(None).await;
+    let before = fake.hand_out();
+    let at = &fake.addresses()[0];
+    let toml = format!(
+        "[tso]\nsource = 'pd'\npd = ['{at}']\n[[policy]]\nname = 'all'\ntag = true\ntso = 'exact'"
+    );
+    // The account is for the backend's clock.
+    let text = configuration(&tidb.address, &toml).replace("[log]", "service_user = 'root'\n[log]");
+    let proxy = Proxy::start_text(&text, Parts::default()).await;
+    eventually("PD is followed", || {
+        proxy.lines().iter().any(|line| line.field("message").contains("following PD"))
+    })
+    .await;
+    eventually("a first timestamp", || fake.set().answers > 0).await;
+    let mut conn = connect_to(&proxy.address.to_string(), None).await;
+    for _ in 0..20 {
+        for statement in ["BEGIN", "SELECT 1", "COMMIT"] {
+            mysql_async::prelude::Queryable::query_drop(&mut conn, statement).await.expect("OK");
+        }
+    }
+    drop(conn);
+    eventually("its records", || proxy.records().len() >= 20).await;
+    let after = fake.hand_out();
+    let hints: Vec<u64> = proxy.records().iter().filter_map(|one| one.number("tso")).collect();
+    assert!(hints.len() >= 19, "{hints:?}");
+    assert!(hints.iter().all(|hint| before.0 < *hint && *hint < after.0), "{hints:?}");
+    // Three years of drift are seen within a second or so, a backend's within 15.
+    let shown = || proxy.metrics().render();
+    for clock in ["local", "backend"] {
+        let far = format!("txguard_tso_drift_seconds{{against=\"{clock}\"}} -");
+        eventually("the drift", || shown().contains(&far)).await;
+    }
+    proxy.stop().await;
 }

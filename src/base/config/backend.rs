@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use toml::Spanned;
+
 use super::section::{Schema, Section};
 use super::tls::BackendLeg;
 use super::value::Address;
@@ -142,30 +144,44 @@ fn addresses(section: &mut Section<'_, '_>) -> Option<Vec<Address>> {
         let remedy = format!("name at least one server: `addresses = {EXAMPLE}`");
         section.error(list.span(), "`addresses` is empty", remedy);
     }
+    let ports = "TiDB's usual port is 4000, MariaDB's 3306";
+    let addresses = servers(section, "addresses", list.into_inner(), EXAMPLE, ports);
+    (!addresses.is_empty()).then_some(addresses)
+}
+
+/// The addresses of a list that are right and no repetition; the others are noted. `ports` is what
+/// to say of port 0.
+pub(super) fn servers(
+    section: &mut Section<'_, '_>,
+    key: &str,
+    list: Vec<Spanned<String>>,
+    example: &str,
+    ports: &str,
+) -> Vec<Address> {
     let mut seen = HashSet::new();
     let mut addresses = Vec::new();
-    for written in list.into_inner() {
+    for written in list {
         let (span, text) = (written.span(), written.into_inner());
         match text.parse::<Address>() {
             Ok(address) if address.port() == 0 => section.error(
                 span,
-                format!("`addresses`: {text:?} has port 0, where no server listens"),
-                "TiDB's usual port is 4000, MariaDB's 3306",
+                format!("`{key}`: {text:?} has port 0, where no server listens"),
+                ports,
             ),
             Ok(address) if !seen.insert(address.clone()) => section.error(
                 span,
-                format!("`addresses`: {text:?} is there twice"),
+                format!("`{key}`: {text:?} is there twice"),
                 "leave one of them out",
             ),
             Ok(address) => addresses.push(address),
             Err(error) => section.error(
                 span,
-                format!("`addresses`: {text:?} is not an address: {error}"),
-                format!("write it as `addresses = {EXAMPLE}`"),
+                format!("`{key}`: {text:?} is not an address: {error}"),
+                format!("write it as `{key} = {example}`"),
             ),
         }
     }
-    (!addresses.is_empty()).then_some(addresses)
+    addresses
 }
 
 fn service(section: &mut Section<'_, '_>) -> Option<ServiceAccount> {

@@ -33,7 +33,7 @@ pub use policy::{Match, Policy, Retry, Tag, TagKeys, TsoMode};
 pub use problem::{Place, Problem, Problems};
 pub use receipts::Receipts;
 pub use tls::{BackendLeg, ClientLeg, Compression, Identity, ProxyHeader, TlsMode};
-pub use tso::{Tso, TsoSource};
+pub use tso::{Pd, Tso, TsoSource};
 pub use value::{Address, AddressError, Network, NetworkError, Pattern};
 
 use problem::Report;

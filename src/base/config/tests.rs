@@ -34,7 +34,12 @@ fn every_key_is_read() {
         service_user = "guard"
         service_password_file = "/run/secret"
         [tso]
-        source = "local"
+        source = "pd"
+        pd = ["pd-0:2379", "pd-1:2379"]
+        tls_ca = "ca"
+        tls_certificate = "cert"
+        tls_key = "key"
+        drift_warn = "10ms"
         [log]
         transactions = "all"
         format = "json"
@@ -84,7 +89,11 @@ fn every_key_is_read() {
     let password = PasswordSource::File("/run/secret".into());
     let service = ServiceAccount { user: "guard".into(), password };
     assert_eq!(config.backend.service, Some(service));
-    assert_eq!(config.tso.source, TsoSource::Local);
+    let TsoSource::Pd(pd) = config.tso.source else { panic!("{:?}", config.tso) };
+    assert_eq!(pd.addresses.len(), 2);
+    assert_eq!((pd.ca, config.tso.drift_warn), (Some("ca".into()), Duration::from_millis(10)));
+    let identity = Identity { certificate: "cert".into(), key: "key".into() };
+    assert_eq!(pd.identity, Some(identity));
     let Log { transactions, format, level } = config.log;
     assert_eq!(
         (transactions, format, level),
@@ -124,6 +133,29 @@ fn every_key_is_read() {
     assert_eq!(second.retry, Some(Retry::default()));
     assert_eq!((second.tag, second.tso), (Tag::Off, TsoMode::Off));
     assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn pd_is_the_source_where_it_is_named() {
+    let source = |text: &str| right(&format!("[tso]\n{text}")).tso.source;
+    assert_eq!(source("pd = []"), TsoSource::Local);
+    assert_eq!(source("source = 'auto'"), TsoSource::Local);
+    assert!(matches!(source("pd = ['pd:2379']"), TsoSource::Pd(pd) if pd.ca.is_none()));
+    let unused = right("[tso]\nsource = 'local'\npd = ['pd:2379']");
+    assert_eq!(unused.tso.source, TsoSource::Local);
+    assert!(unused.warnings[0].text.contains("`pd` is not used"));
+    for (text, why) in [
+        ("source = 'pd'", "needs to know where PD is"),
+        ("pd = ['http://pd:2379']", "this is a URL, not HOST:PORT"),
+        ("pd = ['pd:2379', 'pd:2379']", "is there twice"),
+        ("pd = ['pd:0']", "port 0"),
+        ("pd = ['pd:2379']\ntls_certificate = 'c'\ntls_key = 'k'", "with TLS only"),
+        ("pd = ['pd:2379']\ntls_ca = 'a'\ntls_key = 'k'", "needs its certificate"),
+        ("drift_warn = '0s'", "drift_warn"),
+    ] {
+        let said = wrong(&format!("[tso]\n{text}"));
+        assert!(said.contains(why), "{text}: {said}");
+    }
 }
 
 #[test]
@@ -230,11 +262,11 @@ match = { users = ["app"] }
     14 | service_password_file = "B"
        |                         ^^^
        = leave one of them out
-    txguard.toml:17:10: `source`: "pd" is not supported by this version
+    txguard.toml:16:1: `source = "pd"` needs to know where PD is
        |
-    17 | source = "pd"
-       |          ^^^^
-       = write "auto" or "local"; both use the local clock for now
+    16 | [tso]
+       | ^^^^^
+       = name some of its members: `pd = ["127.0.0.1:2379"]`
     txguard.toml:20:16: `transactions`: "notible" is not known
        |
     20 | transactions = "notible"
@@ -603,10 +635,11 @@ fn every_commented_key_of_the_annotated_file_is_right() {
             continue;
         }
         let before = ANNOTATED.lines().take(at).filter(|line| line.starts_with('[')).last();
-        let needs = NEEDS.iter().find(|(of, _)| *of == key).map_or(&[][..], |(_, needs)| needs);
         let lines: Vec<_> = ANNOTATED.lines().collect();
         let mut text = [&lines[..at], &[code], &lines[at + 1..]].concat().join("\n");
         let section = before.unwrap_or_default();
+        let needs = NEEDS.iter().find(|(of, its, _)| *its == key && section.starts_with(of));
+        let needs = needs.map_or(&[][..], |(_, _, needs)| needs);
         for need in needs {
             // Behind the section's title, in place of what it has there already.
             let (other, _) = need.split_once(" = ").expect("a key");
@@ -616,16 +649,18 @@ fn every_commented_key_of_the_annotated_file_is_right() {
         right(&text);
         tried += 1;
     }
-    assert_eq!(tried, 14);
+    assert_eq!(tried, 17);
 }
 
-/// Keys of the annotated file that make sense with others only.
-const NEEDS: &[(&str, &[&str])] = &[
-    ("tls_certificate", &["tls_key = 'k'"]),
-    ("tls_key", &["tls_certificate = 'c'"]),
-    ("tls_client_ca", &["tls_certificate = 'c'", "tls_key = 'k'"]),
-    ("tls_ca", &["tls = 'verify'"]),
-    ("tls_name", &["tls = 'verify'", "tls_ca = 'a'"]),
+/// Keys of the annotated file that make sense with others only, by the beginning of their section.
+const NEEDS: &[(&str, &str, &[&str])] = &[
+    ("[tso]", "tls_certificate", &["tls_key = 'k'", "tls_ca = 'a'"]),
+    ("[tso]", "tls_key", &["tls_certificate = 'c'", "tls_ca = 'a'"]),
+    ("[", "tls_certificate", &["tls_key = 'k'"]),
+    ("[", "tls_key", &["tls_certificate = 'c'"]),
+    ("[", "tls_client_ca", &["tls_certificate = 'c'", "tls_key = 'k'"]),
+    ("[backend]", "tls_ca", &["tls = 'verify'"]),
+    ("[", "tls_name", &["tls = 'verify'", "tls_ca = 'a'"]),
 ];
 
 /// What is wrong with each of these lines in a section.

@@ -174,7 +174,11 @@ impl BackendLeg {
     }
 }
 
-fn identity(section: &mut Section<'_, '_>, certificate: &str, key: &str) -> Option<Identity> {
+pub(super) fn identity(
+    section: &mut Section<'_, '_>,
+    certificate: &str,
+    key: &str,
+) -> Option<Identity> {
     let example = |name: &str| format!("\"/etc/txguard/{name}\"");
     let certificate = path(section, "tls_certificate", &example(certificate));
     let key = path(section, "tls_key", &example(key));
@@ -195,7 +199,7 @@ fn identity(section: &mut Section<'_, '_>, certificate: &str, key: &str) -> Opti
     }
 }
 
-fn path(
+pub(super) fn path(
     section: &mut Section<'_, '_>,
     key: &'static str,
     example: &str,
