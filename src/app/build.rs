@@ -20,10 +20,8 @@ use crate::base::tasks::Tasks;
 use crate::base::types::TxnIds;
 use crate::control::http::{self, HttpState, Readiness};
 use crate::coordinator::resolver::Resolver;
-use crate::inspect::drift::Monitor;
 use crate::net::backend::Pool;
 use crate::net::listen::listen;
-use crate::net::pd::Runner;
 use crate::net::tls::TlsError;
 use crate::session::{Deps, Queues, Receipts, Recorder, Registry};
 use crate::sql::Classifier;
@@ -35,7 +33,7 @@ use super::accept::{Acceptor, Host};
 use super::receipts::Keeper;
 use super::reload::Reload;
 use super::settings::{InForce, Settings, saturating};
-use super::timestamps::timestamps;
+use super::timestamps::{Surroundings, Watch, timestamps};
 
 /// A transaction that takes this long is worth a record.
 const SLOW: Duration = Duration::from_secs(1);
@@ -66,8 +64,8 @@ pub struct App {
     in_force: InForce,
     /// Looks after the tables of receipts.
     keeper: Option<Keeper>,
-    /// Asks PD for timestamps, and compares its clock with others.
-    pd: Option<(Runner, Monitor)>,
+    /// Asks PD for timestamps, and compares it with others.
+    pd: Option<Watch>,
     /// The file to follow, and what it said at the start.
     followed: Option<(PathBuf, Config)>,
     /// Clients.
@@ -132,13 +130,13 @@ impl App {
             Keeper { service, pool, receipts, policies, resolver, clock, metrics }
         });
         let resolver = keeper.as_ref().map(|keeper| Arc::new(keeper.resolver.clone()));
-        let (oracle, pd) = timestamps(&config.tso, &parts.clock, &metrics)?;
-        let pd = pd.map(|(pd, runner)| {
-            let (clock, metrics) = (parts.clock.clone(), metrics.clone());
-            let warn = config.tso.drift_warn;
-            let monitor = Monitor::new(pd, pool.clone(), service.clone(), clock, metrics, warn);
-            (runner, monitor)
-        });
+        let around = Surroundings {
+            pool: &pool,
+            service: service.as_ref(),
+            clock: &parts.clock,
+            metrics: &metrics,
+        };
+        let (oracle, pd) = timestamps(&config.tso, &around)?;
         let deps = Arc::new(Deps {
             clock: parts.clock,
             ids: TxnIds::new(random()),
@@ -263,12 +261,8 @@ impl App {
             });
         }
         background.spawn(pool.watch(background.token().clone()));
-        if let Some((runner, monitor)) = pd {
-            let stop = background.token().clone();
-            background.spawn(runner.run(stop.clone()));
-            background.spawn(async move {
-                stop.run_until_cancelled(Box::pin(monitor.run())).await;
-            });
+        if let Some(pd) = pd {
+            pd.spawn(&background);
         }
         if let Some(keeper) = keeper {
             let stop = background.token().clone();

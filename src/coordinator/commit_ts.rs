@@ -20,10 +20,7 @@ pub async fn commit_ts(
     key: ReceiptKey,
     since: Tso,
 ) -> Result<Option<Tso>, ServiceError> {
-    talk.run("BEGIN").await?;
-    let now: Option<(String,)> = talk.row("SELECT @@tidb_current_ts").await?;
-    talk.run("ROLLBACK").await?;
-    let Some(mut seen) = now.and_then(|(now,)| now.parse().ok()) else { return Ok(None) };
+    let Some(Tso(mut seen)) = talk.start_ts().await? else { return Ok(None) };
     let mut unseen = since.0;
     while unseen + 1 < seen {
         let middle = unseen + (seen - unseen) / 2;

@@ -322,3 +322,10 @@
 //!
 //! Clocks are read over a network, and PD's physical time stands still for 50 ms. A midpoint would
 //! show drifts of half a slow answer, and warn of them.
+//!
+//! # D-074 A PD that isn't the backends' gives no hints (2026-11-22)
+//!
+//! Its timestamps would look right, and be later than start_ts as soon as its clock is ahead. Order is
+//! the check that every TiDB allows: PD, BEGIN, PD. Addresses prove nothing (networks have
+//! several), ids are told by few versions. It takes an account, so without one hints go on unchecked;
+//! refusing them then would make PD as a source useless to who doesn't want an account.

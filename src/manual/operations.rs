@@ -91,12 +91,20 @@
 //! With `[tso] pd = ["pd-0:2379", …]` the hints in tags, records and traces are timestamps of PD, and
 //! never later than the start_ts of a transaction that writes. One is fetched every 100 ms in the
 //! background, so BEGIN never waits; transactions in between share it. Until the first answer there
-//! are no hints. A cluster with TLS needs `tls_ca`, and mostly `tls_certificate` and `tls_key` too.
+//! are no hints. A cluster with TLS needs `tls_ca`, and mostly `tls_certificate` and `tls_key` too; these
+//! files are read at the start only.
 //!
 //! All addresses must belong to one cluster, which is checked when it starts: if two of them answer
-//! with different cluster ids, none is followed. That PD and the backends belong together is not
-//! checked. The leader is followed wherever it goes. Its timestamps only grow; an answer that doesn't
-//! is refused, so a PD that was set back gives no hints until it has caught up.
+//! with different cluster ids, none is followed. The leader is followed wherever it goes. Its timestamps
+//! only grow; an answer that doesn't is refused, so a PD that was set back gives no hints until it has
+//! caught up.
+//!
+//! That PD is the backends' own is checked with `[backend] service_user`, before the first hint and then
+//! every 15 s: the start_ts of a transaction must lie between two timestamps of PD, and the id of the
+//! cluster be the same, where TiDB tells it (from 8.5.6 on, to an account with SELECT on
+//! `mysql.tidb`). Otherwise there are no hints until it is right; the log says which backend it is. A PD of
+//! another cluster whose clock agrees to the millisecond is only found by the id. Without the
+//! account nothing is checked.
 //!
 //! When PD has not answered for 3 s the log says that it is lost, and later that it is back; hints
 //! stay at the last timestamp meanwhile, and everything else goes on, `/readyz` included.
@@ -104,10 +112,12 @@
 //! - `txguard_tso_unavailable_seconds`: how long it has not answered; 0 while it does.
 //! - `txguard_tso_wait_seconds`, `txguard_tso_rpc_seconds`: what a timestamp takes for who waits, and
 //!   a request.
+//! - `txguard_tso_foreign_backends`: backends that are surely another PD's; must be 0.
 //! - `txguard_tso_drift_seconds{against}`: how far PD's clock is ahead of this machine's (`local`) and
 //!   of the backend that differs most (`backend`, every 15 s, needs `[backend] service_user`). The
 //!   way there and the 50 ms between two updates of PD's clock are taken off: what is shown is sure.
-//!   The log says when it is more than `drift_warn`, and when it is less than half of that again.
+//!   The log says when it is more than `drift_warn`, and when it is at most half of that again. Where
+//!   it isn't known, as while PD doesn't answer, there is no such series.
 //!
 //! # KILL with several backends
 //!

@@ -12,6 +12,7 @@ use mysql_async::{ClientIdentity, Conn, OptsBuilder, SslOpts};
 use crate::base::config::{
     Address, Backend, BackendLeg, Identity, PasswordSource, ServiceAccount, TlsMode,
 };
+use crate::base::types::Tso;
 
 /// Larger than anything that is said here; given, so that the driver doesn't ask for it.
 const PACKET_MAX: usize = 1 << 20;
@@ -215,11 +216,45 @@ impl Talk {
         Ok(found == Some((1,)))
     }
 
-    /// The server's clock, since the Unix epoch.
+    /// From here on times of day are UTC: in a zone, an hour that a clock change repeats says
+    /// nothing.
+    pub async fn speak_utc(&mut self) -> Result<(), ServiceError> {
+        self.run("SET time_zone = '+00:00'").await.map(drop)
+    }
+
+    /// The server's clock, since the Unix epoch; behind [`Talk::speak_utc`]. Cancel safety as for
+    /// [`Talk::run`].
     pub async fn clock(&mut self) -> Result<Duration, ServiceError> {
         let ask = "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)";
         let micros: Option<(u64,)> = self.row(ask).await?;
         Ok(micros.map_or(Duration::ZERO, |(micros,)| Duration::from_micros(micros)))
+    }
+
+    /// From here on each transaction of TiDB asks PD for its timestamp, also where
+    /// `tidb_low_resolution_tso` is the default (tidb `sessiontxn`: it takes a cached one).
+    pub async fn fetch_timestamps(&mut self) -> Result<(), ServiceError> {
+        self.run("SET SESSION tidb_low_resolution_tso = 0").await.map(drop)
+    }
+
+    /// The start_ts of a transaction that TiDB begins now, and ends; BEGIN fetches it at once.
+    /// `None` if it has none. Cancel safety as for [`Talk::run`].
+    pub async fn start_ts(&mut self) -> Result<Option<Tso>, ServiceError> {
+        self.run("BEGIN").await?;
+        let now: Option<(String,)> = self.row("SELECT @@tidb_current_ts").await?;
+        self.run("ROLLBACK").await?;
+        let now = now.and_then(|(now,)| now.parse().ok());
+        Ok(now.filter(|now| *now != 0).map(Tso))
+    }
+
+    /// The id of TiDB's cluster; `None` where it doesn't say it: it does from 8.5.6 on
+    /// (`mysql.tidb`), to accounts that may read that table. Cancel safety as for [`Talk::run`].
+    pub async fn cluster(&mut self) -> Result<Option<u64>, ServiceError> {
+        let ask = "SELECT variable_value FROM mysql.tidb WHERE variable_name = 'cluster_id'";
+        match self.row::<(String,)>(ask).await {
+            Ok(found) => Ok(found.and_then(|(id,)| id.parse().ok())),
+            Err(ServiceError::Server(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Says good-bye.

@@ -4,6 +4,7 @@
 //! local    made from the local clock, in TiDB's format
 //! batch    what PD answers: several timestamps at once, later than all before them
 //! recent   the latest one of PD, where everybody can see it
+//! origin   whether a backend's timestamps come from this PD
 //! drift    PD's time against other clocks
 //! outage   how long PD has not answered
 //! ```
@@ -17,6 +18,7 @@
 mod batch;
 mod drift;
 mod local;
+mod origin;
 mod outage;
 mod recent;
 
@@ -27,6 +29,7 @@ use crate::base::types::Tso;
 pub use batch::{Backwards, BadBatch, Batch, Sequence};
 pub use drift::{Alarm, Drift, Offset, Passing};
 pub use local::LocalOracle;
+pub use origin::{Between, Foreign, same_cluster};
 pub use outage::{Outage, Turn};
 pub use recent::Recent;
 
@@ -47,8 +50,8 @@ impl Default for Oracle {
 
 impl Oracle {
     /// A timestamp for a transaction that begins at `wall` (time since the Unix epoch). Never waits;
-    /// `None` as long as PD has not answered for the first time. Hints of PD are shared by the
-    /// transactions that begin between two of its answers.
+    /// `None` as long as PD has not answered for the first time, and while it isn't the backends'.
+    /// Hints of PD are shared by the transactions that begin between two of its answers.
     #[must_use]
     pub fn hint(&self, wall: Duration) -> Option<Tso> {
         match self {

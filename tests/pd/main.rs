@@ -1,5 +1,5 @@
 //! Timestamps from PD: always later than those before, nobody who waits is lost, PD counts as lost
-//! after 3 s, and a hint is never later than what a transaction gets.
+//! after 3 s, a hint is never later than what a transaction gets, and PD is the backends' own.
 //!
 //! With `TXGUARD_TEST_PD=HOST:PORT` the tests in `real` run against that PD; without it against one
 //! in this process.
@@ -7,6 +7,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backends;
+mod drift;
 mod outage;
 mod over_tcp;
 mod proto;

@@ -1,7 +1,9 @@
 //! When PD counts as lost and as back, and what is shown meanwhile.
 
+use super::support::dice::Dice;
+use super::support::full;
 use super::*;
-use crate::server::Mood;
+use crate::server::{MEMBERS, Mood};
 
 #[tokio::test(start_paused = true)]
 async fn pd_is_lost_after_three_seconds_and_back_at_once() {
@@ -27,6 +29,48 @@ async fn pd_is_lost_after_three_seconds_and_back_at_once() {
         assert!(recent.get() > stays);
     }
     assert_eq!(logged("PD is lost"), 3, "told once each");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pd_is_lost_after_three_seconds_at_whatever_moment_it_goes() {
+    let fake = Fake::start();
+    let (asking, mut dice) = (Asking::start(&fake), Dice(11));
+    let rounds = if full() { 300 } else { 30 };
+    for round in 0..rounds {
+        sleep(Duration::from_millis(1_000 + dice.below(2_000))).await;
+        fake.set().delay = Duration::from_millis(dice.below(500));
+        fake.lead(round % MEMBERS);
+        // Each member in its own way.
+        let began = Instant::now();
+        for member in 0..MEMBERS {
+            let mood = [Mood::Silent, Mood::Down, Mood::Leaderless][dice.below(3) as usize];
+            fake.set().moods[member] = mood;
+        }
+        let shown = || asking.shows("txguard_tso_unavailable_seconds");
+        until(|| shown() > 3.0).await;
+        let lost = began.elapsed().as_secs_f64();
+        assert!((2.5..=3.5).contains(&lost), "round {round}: lost after {lost} s");
+        fake.all(Mood::Well);
+        fake.set().delay = Duration::ZERO;
+        until(|| shown() == 0.0).await;
+    }
+    assert_eq!(logged("PD is lost"), rounds);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pd_that_has_never_answered_is_lost_as_well() {
+    for mood in [Mood::Silent, Mood::Down, Mood::Leaderless] {
+        let (fake, before) = (Fake::start(), logged("PD is lost"));
+        fake.all(mood);
+        let asking = Asking::start(&fake);
+        let lost = until(|| logged("PD is lost") > before).await.as_secs_f64();
+        assert!((2.5..=3.5).contains(&lost), "{mood:?}: lost after {lost} s");
+        assert_eq!(asking.pd.recent().get(), None);
+        fake.all(Mood::Well);
+        until(|| asking.pd.recent().get().is_some()).await;
+        asking.tasks.cancel();
+        asking.tasks.wait().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

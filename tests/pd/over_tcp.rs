@@ -128,14 +128,15 @@ async fn a_transaction_carries_a_timestamp_of_pd_that_is_earlier_than_its_own() 
     let toml = format!(
         "[tso]\nsource = 'pd'\npd = ['{at}']\n[[policy]]\nname = 'all'\ntag = true\ntso = 'exact'"
     );
-    // The account is for the backend's clock.
-    let text = configuration(&tidb.address, &toml).replace("[log]", "service_user = 'root'\n[log]");
-    let proxy = Proxy::start_text(&text, Parts::default()).await;
-    eventually("PD is followed", || {
-        proxy.lines().iter().any(|line| line.field("message").contains("following PD"))
+    let proxy = Proxy::start_text(&configuration(&tidb.address, &toml), Parts::default()).await;
+    // With the second answer the first one is a hint.
+    let answers = "txguard_tso_wait_seconds_count ";
+    eventually("a hint", || {
+        let text = proxy.metrics().render();
+        let count = text.lines().find_map(|line| line.strip_prefix(answers)?.parse().ok());
+        count.is_some_and(|count: u64| count >= 2)
     })
     .await;
-    eventually("a first timestamp", || fake.set().answers > 0).await;
     let mut conn = connect_to(&proxy.address.to_string(), None).await;
     for _ in 0..20 {
         for statement in ["BEGIN", "SELECT 1", "COMMIT"] {
@@ -146,13 +147,7 @@ async fn a_transaction_carries_a_timestamp_of_pd_that_is_earlier_than_its_own() 
     eventually("its records", || proxy.records().len() >= 20).await;
     let after = fake.hand_out();
     let hints: Vec<u64> = proxy.records().iter().filter_map(|one| one.number("tso")).collect();
-    assert!(hints.len() >= 19, "{hints:?}");
+    assert!(hints.len() >= 20, "{hints:?}");
     assert!(hints.iter().all(|hint| before.0 < *hint && *hint < after.0), "{hints:?}");
-    // Three years of drift are seen within a second or so, a backend's within 15.
-    let shown = || proxy.metrics().render();
-    for clock in ["local", "backend"] {
-        let far = format!("txguard_tso_drift_seconds{{against=\"{clock}\"}} -");
-        eventually("the drift", || shown().contains(&far)).await;
-    }
     proxy.stop().await;
 }

@@ -7,6 +7,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -26,6 +28,7 @@ use txguard::base::types::Tso;
 use txguard::net::pd::{Dial, DialFuture, Duplex};
 
 use super::proto::*;
+use super::support::Backend;
 
 /// How many members there are.
 pub(crate) const MEMBERS: usize = 3;
@@ -79,6 +82,8 @@ pub(crate) struct Fake {
     tasks: Tasks,
     /// What `client_urls` say; by default names that only `dial` knows.
     urls: Arc<Vec<String>>,
+    /// A TiDB whose timestamps are handed out in place of its own.
+    tidb: Arc<tokio::sync::Mutex<Option<Conn>>>,
 }
 
 impl Fake {
@@ -115,7 +120,8 @@ impl Fake {
             began: Instant::now(),
         };
         let (doors, urls) = (Arc::new(doors), Arc::new(urls));
-        Self { state: Arc::new(Mutex::new(state)), doors, tasks: Tasks::default(), urls }
+        let (state, tasks) = (Arc::new(Mutex::new(state)), Tasks::default());
+        Self { state, doors, tasks, urls, tidb: Arc::default() }
     }
 
     /// Serves a member to who comes in.
@@ -142,6 +148,11 @@ impl Fake {
         state.logical = 0;
     }
 
+    /// From now on it is the PD of this TiDB, whose embedded store keeps its own to itself.
+    pub(crate) async fn become_pd_of(&self, tidb: &Backend) {
+        *self.tidb.lock().await = Some(tidb.connect().await);
+    }
+
     pub(crate) fn all(&self, mood: Mood) {
         self.set().moods = [mood; MEMBERS];
     }
@@ -160,9 +171,31 @@ impl Fake {
             .collect()
     }
 
+    /// A batch that lies where that TiDB's timestamps are now: above all that it has handed out
+    /// before the request, and below all that it hands out behind the answer.
+    async fn theirs(&self, count: u32) -> Option<Timestamp> {
+        let mut tidb = self.tidb.lock().await;
+        let tidb = tidb.as_mut()?;
+        let mut start_ts = begin(tidb).await;
+        let last = Tso(start_ts.0 + u64::from(count) - 1);
+        while start_ts < last {
+            start_ts = begin(tidb).await;
+        }
+        let physical = last.physical_ms().try_into().expect("small");
+        let logical = last.logical().try_into().expect("small");
+        Some(Timestamp { physical, logical, suffix_bits: 0 })
+    }
+
     fn mood(&self, member: usize) -> Mood {
         self.set().moods[member]
     }
+}
+
+async fn begin(tidb: &mut Conn) -> Tso {
+    tidb.query_drop("BEGIN").await.expect("TiDB");
+    let now: Option<String> = tidb.query_first("SELECT @@tidb_current_ts").await.expect("TiDB");
+    tidb.query_drop("ROLLBACK").await.expect("TiDB");
+    Tso(now.and_then(|now| now.parse().ok()).expect("a timestamp"))
 }
 
 impl State {
@@ -297,6 +330,7 @@ impl Rpc {
         let delay = self.fake.set().delay;
         sleep(delay).await;
         self.met().await?;
+        let theirs = self.fake.theirs(request.count).await;
         let mut state = self.fake.set();
         let (cluster, asked) =
             (state.clusters[self.member], request.header.unwrap_or_default().cluster_id);
@@ -308,7 +342,7 @@ impl Rpc {
             return Err(Status::unknown("[PD:tso:ErrGenerateTimestamp] not leader"));
         }
         assert!(request.count > 0, "nothing is asked for");
-        let mut timestamp = state.hand_out(request.count);
+        let mut timestamp = theirs.unwrap_or_else(|| state.hand_out(request.count));
         if let Some((times, less)) = state.rewound {
             timestamp.physical -= less;
             state.rewound = (times > 1).then_some((times - 1, less));

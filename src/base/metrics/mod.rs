@@ -55,7 +55,8 @@ pub struct Metrics {
     tso_wait_seconds: Histogram,
     tso_rpc_seconds: Histogram,
     tso_unavailable_seconds: Gauge,
-    tso_drift_seconds: [Gauge; Clock::ALL.len()],
+    tso_drift_seconds: GaugeVec,
+    tso_foreign_backends: IntGauge,
 }
 
 /// What is shown of one backend address.
@@ -253,6 +254,12 @@ impl Metrics {
         )
         .expect(RIGHT);
         register(&registry, &drift);
+        let foreign = IntGauge::new(
+            "txguard_tso_foreign_backends",
+            "Backends whose timestamps are surely another PD's; hints are withheld then.",
+        )
+        .expect(RIGHT);
+        register(&registry, &foreign);
         let build = gauges(
             &registry,
             "txguard_build_info",
@@ -317,7 +324,8 @@ impl Metrics {
                 "Time from a request for timestamps to PD's answer.",
             ),
             tso_unavailable_seconds,
-            tso_drift_seconds: Clock::ALL.map(|clock| drift.with_label_values(&[clock.as_str()])),
+            tso_drift_seconds: drift,
+            tso_foreign_backends: foreign,
             registry,
         }
     }
@@ -461,9 +469,19 @@ impl Metrics {
         self.tso_unavailable_seconds.set(silent.as_secs_f64());
     }
 
-    /// PD's time is so many seconds ahead of this clock.
-    pub fn tso_drift(&self, against: Clock, seconds: f64) {
-        self.tso_drift_seconds[against.index()].set(seconds);
+    /// PD's time is so many seconds ahead of this clock; `None` if that isn't known any more.
+    pub fn tso_drift(&self, against: Clock, seconds: Option<f64>) {
+        let against = &[against.as_str()];
+        match seconds {
+            Some(seconds) => self.tso_drift_seconds.with_label_values(against).set(seconds),
+            // There may have been none.
+            None => drop(self.tso_drift_seconds.remove_label_values(against)),
+        }
+    }
+
+    /// So many backends are surely another PD's.
+    pub fn tso_foreign(&self, backends: usize) {
+        self.tso_foreign_backends.set(i64::try_from(backends).unwrap_or(i64::MAX));
     }
 
     /// Transactions so far that ended in this way.

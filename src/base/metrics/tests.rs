@@ -6,9 +6,10 @@ use super::*;
 #[test]
 fn every_metric_with_type_and_help() {
     let metrics = Metrics::new();
-    // Reasons and addresses come from elsewhere: these families have no series before the first.
+    // Reasons and addresses come from elsewhere, a drift is measured: these families have no series before the first.
     metrics.unguarded("some_reason");
     let _ = metrics.backend("127.0.0.1:4000");
+    metrics.tso_drift(Clock::Local, Some(0.0));
     let mut families: Vec<String> = metrics
         .registry
         .gather()
@@ -52,6 +53,7 @@ fn every_metric_with_type_and_help() {
     txguard_statement_seconds histogram: Time from a statement's last byte to its answer's last byte, as the client sees it.
     txguard_transactions_total counter: Transactions by how they ended for the client.
     txguard_tso_drift_seconds gauge: How far PD's time is surely ahead of another clock; behind, if negative.
+    txguard_tso_foreign_backends gauge: Backends whose timestamps are surely another PD's; hints are withheld then.
     txguard_tso_rpc_seconds histogram: Time from a request for timestamps to PD's answer.
     txguard_tso_unavailable_seconds gauge: How long PD has not answered; 0 while it does, or if it isn't asked.
     txguard_tso_wait_seconds histogram: Time that somebody waited for a timestamp of PD.

@@ -1,7 +1,7 @@
 //! Asks PD on behalf of everybody, with one request in flight.
 
 use std::mem::{self, Discriminant};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -23,13 +23,19 @@ const BATCH_MAX: usize = 10_000;
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(400);
 
+/// What everybody can see of PD.
+pub(super) struct Known {
+    pub(super) measured: watch::Sender<Option<Offset>>,
+    pub(super) cluster: Arc<OnceLock<u64>>,
+}
+
 pub(super) struct Driver {
     queue: mpsc::UnboundedReceiver<Waiter>,
     /// Taken from the queue and not answered yet.
     waiting: Vec<Waiter>,
     members: Members,
     sequence: Sequence,
-    measured: watch::Sender<Option<Offset>>,
+    known: Known,
     clock: SharedClock,
     metrics: Arc<Metrics>,
     /// Failures since the last answer.
@@ -42,7 +48,7 @@ impl Driver {
     pub(super) fn new(
         queue: mpsc::UnboundedReceiver<Waiter>,
         members: Members,
-        measured: watch::Sender<Option<Offset>>,
+        known: Known,
         clock: SharedClock,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -52,7 +58,7 @@ impl Driver {
             waiting,
             members,
             sequence,
-            measured,
+            known,
             clock,
             metrics,
             failures: 0,
@@ -66,7 +72,7 @@ impl Driver {
     pub(super) async fn run(mut self) {
         while let Err(error) = self.follow().await {
             // What was measured against a clock that may have been set since says nothing.
-            self.measured.send_replace(None);
+            self.known.measured.send_replace(None);
             let kind = mem::discriminant(&error);
             if self.told.contains(&kind) {
                 tracing::debug!(%error, "PD does not answer");
@@ -83,6 +89,8 @@ impl Driver {
     async fn follow(&mut self) -> Result<(), PdError> {
         let leader = self.members.leader().await?;
         tracing::info!(leader = %leader.address, cluster = leader.cluster, "following PD");
+        // Another one is never followed, so it is the same each time.
+        self.known.cluster.get_or_init(|| leader.cluster);
         let mut stream = Stream::new(leader);
         while self.gather().await {
             let batch = self.ask(&mut stream).await?;
@@ -122,7 +130,7 @@ impl Driver {
         let shown = Duration::from_millis(batch.last().physical_ms());
         let offset = Offset::measured(shown, Offset::PD_STEP, sent, received);
         if offset.is_some() {
-            self.measured.send_replace(offset);
+            self.known.measured.send_replace(offset);
         }
         Ok(batch)
     }

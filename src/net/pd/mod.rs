@@ -26,7 +26,7 @@ mod member;
 mod proto;
 mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -40,7 +40,7 @@ use crate::tso::{Backwards, BadBatch, Offset, Recent};
 
 pub use dial::{Dial, DialFuture, Duplex, Network};
 
-use driver::Driver;
+use driver::{Driver, Known};
 use keep::Keeper;
 use member::Members;
 
@@ -53,6 +53,7 @@ pub struct Pd {
     waiters: mpsc::UnboundedSender<Waiter>,
     recent: Recent,
     offset: watch::Receiver<Option<Offset>>,
+    cluster: Arc<OnceLock<u64>>,
     clock: Shared,
     metrics: Arc<Metrics>,
 }
@@ -126,9 +127,11 @@ impl Pd {
         let (waiters, queue) = mpsc::unbounded_channel();
         let (measured, offset) = watch::channel(None);
         let members = Members::new(addresses, dial);
-        let driver = Driver::new(queue, members, measured, clock.clone(), metrics.clone());
+        let cluster = Arc::new(OnceLock::new());
+        let known = Known { measured, cluster: cluster.clone() };
+        let driver = Driver::new(queue, members, known, clock.clone(), metrics.clone());
         let clock = Shared(clock);
-        let pd = Self { waiters, recent: Recent::default(), offset, clock, metrics };
+        let pd = Self { waiters, recent: Recent::default(), offset, cluster, clock, metrics };
         let keeper = Keeper::new(pd.clone());
         (pd, Runner { driver, keeper })
     }
@@ -160,6 +163,12 @@ impl Pd {
     #[must_use]
     pub fn offset(&self) -> Option<Offset> {
         *self.offset.borrow()
+    }
+
+    /// The id of the cluster, once it is known; it stays the same.
+    #[must_use]
+    pub fn cluster(&self) -> Option<u64> {
+        self.cluster.get().copied()
     }
 }
 
