@@ -11,8 +11,8 @@
 //! The id is still free: it was handed out once, and neither ROLLBACK nor anybody else gives it
 //! back. The table is asked by a preparation that is never executed, as that disturbs neither
 //! FOUND_ROWS() nor LAST_INSERT_ID(). What was executed prepared is prepared anew with the id in
-//! it, for all attempts of a replay. A name without a schema means the same there as in the first
-//! run only if both were read in the same schema; else the id isn't noted.
+//! it, for all attempts of a replay. A name without a schema, also in a sub-query, means the same
+//! there as in the first run only if both were read in the same schema; else the id isn't noted.
 //!
 //! Where no column is found, or the statement gives it values itself, the statement is sent as it
 //! was: the answer tells whether the id is the same. But then it has set no LAST_INSERT_ID(), so a
@@ -216,15 +216,13 @@ impl Conversation {
     fn means_the_same(&self, request: &[u8], lexing: Lexing) -> bool {
         let text = self.insert_text(request);
         let Some(insert) = text.and_then(|text| sql::insert(text, lexing)) else { return false };
-        if insert.is_qualified() {
-            return true;
-        }
-        let schema = self.schema.as_deref().filter(|_| self.schema_known);
-        let here = match self.prepared_insert(request) {
-            Some((prepared, _)) => schema.is_some() && prepared.schema.as_deref() == schema,
-            None => true,
+        let stays = !self.guard.restore().changes_schema();
+        let Some((prepared, _)) = self.prepared_insert(request) else {
+            // It is sent in its place; only the question for the column goes out ahead.
+            return insert.is_qualified() || stays;
         };
-        here && !self.guard.restore().changes_schema()
+        let schema = self.schema.as_deref().filter(|_| self.schema_known && stays);
+        prepared.is_qualified || schema.is_some() && prepared.schema.as_deref() == schema
     }
 
     /// The text of a request, if it is to be looked at.

@@ -48,6 +48,8 @@ pub(super) struct PreparedInsert {
     /// The schema that was in use when it was prepared: names without one mean that for ever.
     /// `None` if it wasn't known.
     pub(super) schema: Option<Box<str>>,
+    /// Each table in it is named with its schema.
+    pub(super) is_qualified: bool,
 }
 
 /// The prepared statements of a connection, by the backend's ids.
@@ -123,6 +125,7 @@ impl Conversation {
             false => Arc::new(Class::too_large()),
         };
         let changes_charset = matches!(scan.verb, Verb::Set(SetKind { charset: Some(_), .. }));
+        let insert = self.keep_insert(request, &scan, &class, text);
         let prepared = Prepared {
             class,
             // Without an account of txguard's own no receipt will ask for it.
@@ -134,7 +137,7 @@ impl Conversation {
             kill: (scan.verb == Verb::Kill && !scan.multi && request.whole)
                 .then(|| sql::kill(text, &scan, self.lexing))
                 .flatten(),
-            insert: self.keep_insert(request, &scan, text),
+            insert,
             params: 0,
             long_data: false,
         };
@@ -149,12 +152,15 @@ impl Conversation {
         &self,
         request: Request,
         scan: &Scan,
+        class: &Class,
         text: &[u8],
     ) -> Option<Arc<PreparedInsert>> {
         let whole = scan.verb == Verb::Insert && request.whole && self.is_tidb;
         whole.then(|| sql::insert(text, self.lexing))??;
         let schema = self.schema.clone().filter(|_| self.schema_known);
-        Some(Arc::new(PreparedInsert { text: text.into(), schema }))
+        let mut tables = class.tables.iter();
+        let is_qualified = tables.len() > 0 && tables.all(|table| table.schema.is_some());
+        Some(Arc::new(PreparedInsert { text: text.into(), schema, is_qualified }))
     }
 
     fn tag_constant(&mut self, request: Request, up: &mut Lane) -> usize {

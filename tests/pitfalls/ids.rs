@@ -6,7 +6,7 @@ use txguard::base::metrics::ReplayOutcome;
 use crate::play::{Case, On, play_on_tidb};
 use crate::support::proxy::policy;
 use crate::support::raw::{self, Answer, Raw, Shape, caps, com};
-use crate::support::{Proxy, client, need, tidb};
+use crate::support::{Proxy, Schema, client, need, tidb};
 
 /// A table that begins to count.
 const ANEW: &[&str] = &[
@@ -181,32 +181,51 @@ async fn prepared_on_tidb() {
     }
 }
 
-/// A name without a schema means what it meant when it was prepared.
+/// A name without a schema means what it meant when it was prepared, also in a sub-query.
 #[tokio::test]
 async fn prepared_in_another_schema_on_tidb() {
     let backend = need!(tidb::start());
-    let table = "CREATE TABLE g (id BIGINT AUTO_INCREMENT PRIMARY KEY, v INT)";
-    let schema =
-        backend.schema(&["CREATE TABLE hot (v INT)", "INSERT INTO hot VALUES (10)", table]).await;
-    let other = backend.schema(&[table]).await;
-    let proxy = Proxy::start(&backend, policy::RETRY).await;
-    let mut raw = Raw::login(&proxy.address.to_string(), Some(&schema.name), caps::USUAL).await;
-    let insert = prepare(&mut raw, "INSERT INTO g (v) VALUES (?)").await;
-    let there = format!("{}.hot", schema.name);
+    let n = ["CREATE TABLE n (v INT)", "INSERT INTO n VALUES (10)"];
+    for table in ["g", "{schema}.g"] {
+        let schema = backend.schema(&[&HOT[..], G, &n].concat()).await;
+        let other = backend.schema(&[G, &n[..1]].concat()).await;
+        let proxy = Proxy::start(&backend, policy::RETRY).await;
+        let mut raw = Raw::login(&proxy.address.to_string(), Some(&schema.name), caps::USUAL).await;
+        let table = table.replace("{schema}", &schema.name);
+        let text = format!("INSERT INTO {table} (v) VALUES (? + (SELECT SUM(v) FROM n))");
+        // Its warnings would make the answers differ.
+        ask(&mut raw, &raw::query("SET tidb_enable_prepared_plan_cache = OFF")).await;
+        let insert = prepare(&mut raw, &text).await;
+        let hot = format!("{}.hot", schema.name);
 
-    ask(&mut raw, &raw::query(&format!("USE {}", other.name))).await;
-    ask(&mut raw, &raw::query("BEGIN OPTIMISTIC")).await;
-    ask(&mut raw, &raw::query(&format!("UPDATE {there} SET v = v + 1"))).await;
-    ask(&mut raw, &one_int(insert, 7, true)).await;
-    let mut conn = schema.connect().await;
-    client::run(&mut conn, &[&format!("UPDATE {there} SET v = v + 100")]).await;
-    let committed = raw.ask(&raw::query("COMMIT"), Shape::Results).await;
+        ask(&mut raw, &raw::query(&format!("USE {}", other.name))).await;
+        begin(&mut raw, &hot).await;
+        ask(&mut raw, &one_int(insert, 7, true)).await;
+        let committed = commit(&mut raw, &schema, &hot).await;
 
-    assert_eq!(committed.error(), Some(9007));
-    let records = proxy.records();
-    assert_eq!(records.last().expect("a record").field("unguarded"), "generated_id");
-    raw.quit().await;
-    proxy.stop().await;
+        assert_eq!(committed.error(), Some(9007), "{table}");
+        let records = proxy.records();
+        assert_eq!(records.last().expect("a record").field("unguarded"), "generated_id");
+        raw.quit().await;
+        proxy.stop().await;
+    }
+}
+
+const HOT: [&str; 2] = ["CREATE TABLE hot (v INT)", "INSERT INTO hot VALUES (10)"];
+
+const G: &[&str] = &["CREATE TABLE g (id BIGINT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(9))"];
+
+/// Begins a transaction that writes the hot row.
+async fn begin(raw: &mut Raw, hot: &str) {
+    ask(raw, &raw::query("BEGIN OPTIMISTIC")).await;
+    ask(raw, &raw::query(&format!("UPDATE {hot} SET v = v + 1"))).await;
+}
+
+/// Another one writes it, too, and commits first.
+async fn commit(raw: &mut Raw, schema: &Schema, hot: &str) -> Answer {
+    let write = format!("UPDATE {hot} SET v = v + 100");
+    client::run(&mut schema.connect().await, &[&write]).await;
+    raw.ask(&raw::query("COMMIT"), Shape::Results).await
 }
 
 const BOUND_INSIDE: &str = "types are bound inside";
