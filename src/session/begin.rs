@@ -128,6 +128,7 @@ impl Conversation {
             start_ts: None,
             receipt: self.wants_receipt(&plan),
             said: Digest::default(),
+            readings: self.readings,
             key: None,
             plan,
         }

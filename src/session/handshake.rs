@@ -142,6 +142,7 @@ where
             no_backslash_escapes: status.has(Status::NO_BACKSLASH_ESCAPES),
             ..Lexing::default()
         },
+        readings: 0,
         charset_plain: is_plain_collation(who.collation),
         login_plain: is_plain_collation(who.collation),
         one_shot: false,

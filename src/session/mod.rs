@@ -329,6 +329,8 @@ struct Txn {
     key: Option<IdempotencyKey>,
     /// Of its statements; only where a receipt is wanted.
     said: Digest,
+    /// Those of the session when it began.
+    readings: u64,
 }
 
 /// The state of one client's conversation with its backend.
@@ -350,6 +352,8 @@ struct Conversation {
     /// Several statements in one packet are taken.
     multi_statements: bool,
     lexing: Lexing,
+    /// How often that, or anything else that decides what a text means, may have changed.
+    readings: u64,
     /// The character set shows every quote and backslash to a lexer.
     charset_plain: bool,
     /// The same of the login, which a reset brings back.

@@ -12,7 +12,8 @@
 //! back. The table is asked by a preparation that is never executed, as that disturbs neither
 //! FOUND_ROWS() nor LAST_INSERT_ID(). What was executed prepared is prepared anew with the id in
 //! it, for all attempts of a replay. A name without a schema, also in a sub-query, means the same
-//! there as in the first run only if both were read in the same schema; else the id isn't noted.
+//! there as in the first run only if both were read in the same schema, and the rest of it only if the session says the
+//! same of `sql_mode` and character sets at BEGIN; else the id isn't noted.
 //!
 //! Where no column is found, or the statement gives it values itself, the statement is sent as it
 //! was: the answer tells whether the id is the same. But then it has set no LAST_INSERT_ID(), so a
@@ -221,6 +222,9 @@ impl Conversation {
             // It is sent in its place; only the question for the column goes out ahead.
             return insert.is_qualified() || stays;
         };
+        if self.txn.as_ref().is_none_or(|txn| txn.readings != prepared.readings) {
+            return false;
+        }
         let schema = self.schema.as_deref().filter(|_| self.schema_known && stays);
         prepared.is_qualified || schema.is_some() && prepared.schema.as_deref() == schema
     }

@@ -48,6 +48,8 @@ pub(super) struct PreparedInsert {
     /// The schema that was in use when it was prepared: names without one mean that for ever.
     /// `None` if it wasn't known.
     pub(super) schema: Option<Box<str>>,
+    /// Those of the session then: a text that is prepared anew must read as it did.
+    pub(super) readings: u64,
     /// Each table in it is named with its schema.
     pub(super) is_qualified: bool,
 }
@@ -160,7 +162,12 @@ impl Conversation {
         let schema = self.schema.clone().filter(|_| self.schema_known);
         let mut tables = class.tables.iter();
         let is_qualified = tables.len() > 0 && tables.all(|table| table.schema.is_some());
-        Some(Arc::new(PreparedInsert { text: text.into(), schema, is_qualified }))
+        Some(Arc::new(PreparedInsert {
+            text: text.into(),
+            schema,
+            readings: self.readings,
+            is_qualified,
+        }))
     }
 
     fn tag_constant(&mut self, request: Request, up: &mut Lane) -> usize {
@@ -334,6 +341,9 @@ impl Conversation {
         if may_commit(prepared.verb) {
             self.commits_maybe();
         }
+        // The words are gone: any variable may be one that decides how texts are read.
+        let sets = matches!(prepared.verb, Verb::Set(_) | Verb::Call | Verb::Execute);
+        self.readings += u64::from(sets || prepared.may_hide_set);
         if prepared.may_hide_set {
             self.may_be_one_shot();
         }

@@ -207,6 +207,7 @@ impl Conversation {
         self.charset_plain &= !effects.hides_quotes;
         self.lexing.ansi_quotes |= effects.turns_ansi_quotes_on;
         self.schema_known &= !effects.hides_schema;
+        self.readings += u64::from(effects.reads_otherwise);
         match (scan.verb, effects.settles) {
             (Verb::Use, _) if !scan.multi => What::Use(schema_name(&text[scan.body..])),
             (_, Some(reads)) => What::Set(reads),

@@ -68,6 +68,8 @@ pub struct Effects {
     pub turns_ansi_quotes_on: bool,
     /// The schema in use may be another one.
     pub hides_schema: bool,
+    /// A text may mean something else behind it than ahead of it (`sql_mode`, character sets).
+    pub reads_otherwise: bool,
     /// How texts read when it has succeeded.
     pub settles: Option<Reads>,
 }
@@ -98,6 +100,7 @@ impl Effects {
             let words: [&[u8]; 3] = [b"use", b"database", b"schema"];
             effects.hides_schema = words.iter().any(|word| has_word(text, word));
         }
+        effects.reads_otherwise = !whole || may_read_otherwise(text, scan);
         // Of a long text only the beginning is seen. (A procedure gives the character set and the
         // sql_mode back that it found.)
         effects.hides_schema |= pieces || scan.verb == Verb::Execute;
@@ -179,6 +182,14 @@ pub fn may_commit(verb: Verb) -> bool {
     }
 }
 
+/// A SET, or what may hide one, names what decides how texts are read.
+fn may_read_otherwise(text: &[u8], scan: &Scan) -> bool {
+    const WORDS: [&[u8]; 5] = [b"sql_mode", b"names", b"char", b"collation", b"session_states"];
+    let unseen = matches!(scan.verb, Verb::Call | Verb::Execute);
+    let sets = matches!(scan.verb, Verb::Set(_)) || scan.may_hide_set();
+    unseen || sets && WORDS.iter().any(|word| has_word(text, word))
+}
+
 fn is_plain_write(verb: Verb) -> bool {
     matches!(verb, Verb::Insert | Verb::Update | Verb::Delete | Verb::Replace | Verb::Select)
 }
@@ -239,6 +250,30 @@ mod tests {
         ] {
             assert_eq!(declines_retry(text.as_bytes()), declines, "{text}");
         }
+    }
+
+    #[test]
+    fn later_texts_read_otherwise_behind_a_set_of_modes_or_letters() {
+        for (text, otherwise) in [
+            ("SET sql_mode = ''", true),
+            ("SET @x = 1, @@SESSION.`SQL_MODE` = ''", true),
+            ("SET NAMES utf8mb4", true),
+            ("SET CHARACTER SET utf8mb4", true),
+            ("SET collation_connection = utf8mb4_bin", true),
+            ("/*!40101 SET NAMES utf8 */", true),
+            ("DO 1; SET sql_mode = ''", true),
+            ("EXECUTE s", true),
+            ("SET autocommit = 1", false),
+            ("SET @x = 1", false),
+            ("SELECT 'sql_mode'", false),
+            ("USE names", false),
+        ] {
+            let scan = sql::scan(text.as_bytes(), sql::Lexing::default());
+            let effects = Effects::of(text.as_bytes(), &scan, true);
+            assert_eq!(effects.reads_otherwise, otherwise, "{text}");
+        }
+        let text = b"INSERT INTO t VALUES (1";
+        assert!(Effects::of(text, &sql::scan(text, sql::Lexing::default()), false).reads_otherwise);
     }
 
     #[test]

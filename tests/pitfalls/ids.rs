@@ -211,6 +211,45 @@ async fn prepared_in_another_schema_on_tidb() {
     }
 }
 
+/// A text means what it meant when it was prepared, whatever its session says now of backslashes
+/// and letters.
+#[tokio::test]
+async fn prepared_when_texts_read_otherwise_on_tidb() {
+    const SLASH: &str = "'\\\\é'";
+    let backend = need!(tidb::start());
+    for (set, inside, value) in [
+        ("SET sql_mode = 'NO_BACKSLASH_ESCAPES'", false, SLASH),
+        ("SET @@session.`sql_mode` = 'NO_BACKSLASH_ESCAPES'", false, SLASH),
+        ("/*! SET sql_mode = 'NO_BACKSLASH_ESCAPES' */", false, SLASH),
+        ("SET NAMES latin1", false, SLASH),
+        ("SET character_set_client = latin1", false, SLASH),
+        ("SET sql_mode = 'PIPES_AS_CONCAT'", false, "'1' || '2'"),
+        ("SET sql_mode = 'PIPES_AS_CONCAT'", true, "'1' || '2'"),
+    ] {
+        let text = format!("INSERT INTO g (v, s) VALUES (?, {value})");
+        let schema = backend.schema(&[&HOT[..], G].concat()).await;
+        let proxy = Proxy::start(&backend, policy::RETRY).await;
+        let mut raw = Raw::login(&proxy.address.to_string(), Some(&schema.name), caps::USUAL).await;
+        let insert = if inside {
+            begin(&mut raw, "hot").await;
+            ask(&mut raw, &raw::query(set)).await;
+            prepare(&mut raw, &text).await
+        } else {
+            let insert = prepare(&mut raw, &text).await;
+            ask(&mut raw, &raw::query(set)).await;
+            begin(&mut raw, "hot").await;
+            insert
+        };
+        ask(&mut raw, &one_int(insert, 7, true)).await;
+        let committed = commit(&mut raw, &schema, "hot").await;
+        assert_eq!(committed.error(), Some(9007), "{set}");
+        let records = proxy.records();
+        assert_eq!(records.last().expect("a record").field("unguarded"), "generated_id", "{set}");
+        raw.quit().await;
+        proxy.stop().await;
+    }
+}
+
 const HOT: [&str; 2] = ["CREATE TABLE hot (v INT)", "INSERT INTO hot VALUES (10)"];
 
 const G: &[&str] = &["CREATE TABLE g (id BIGINT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(9))"];
