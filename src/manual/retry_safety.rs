@@ -163,7 +163,7 @@
 //! | R25 | hidden boundaries | `tests/pitfalls/statements.rs`, `tests/scripted/track.rs` |
 //! | R26 | several statements in one packet | `tests/pitfalls/statements.rs`; D-032 |
 //! | R27 | streams and long values | `tests/scripted/prepared.rs::long_data_is_not_replayed`, `tests/scripted/unguarded.rs::load_data` |
-//! | R28 | prepared statements and cursors | `tests/scripted/prepared.rs::types_bound_before_the_transaction` |
+//! | R28 | prepared statements and cursors | `tests/scripted/prepared.rs::types_bound_before_the_transaction`, `tests/pitfalls/ids.rs::types_behind_a_replay` |
 //! | R29 | another connection | `tests/pitfalls/session.rs`; it is the same one: D-034 |
 //! | R30 | another schema of the tables | `tests/scripted/mismatch.rs::fn different`, `tests/scripted/replay.rs::each_conflict_code_at_commit` |
 //! | R31 | nobody waits any more | `tests/scripted/gone.rs::a_client_that_leaves_during_a_replay_ends_it` |

@@ -100,12 +100,17 @@ pub(super) fn constant_tag(plan: &Plan, out: &mut Vec<u8>) {
 /// Puts a tag before the text of the COM_QUERY at the beginning of the lane. A packet that would
 /// not fit one frame with it stays as it is. Returns how many bytes were put in.
 pub(super) fn splice(up: &mut Lane, frame_len: usize, tag: &[u8]) -> usize {
-    let len = frame_len - HEADER_LEN + tag.len();
+    splice_at(up, frame_len, 1, tag)
+}
+
+/// The same, `at` bytes from the beginning of the payload.
+pub(super) fn splice_at(up: &mut Lane, frame_len: usize, at: usize, bytes: &[u8]) -> usize {
+    let len = frame_len - HEADER_LEN + bytes.len();
     if len >= PAYLOAD_MAX {
         return 0;
     }
     let seq = up.pending()[HEADER_LEN - 1];
-    up.insert(HEADER_LEN + 1, tag);
+    up.insert(HEADER_LEN + at, bytes);
     up.pending_mut()[..HEADER_LEN].copy_from_slice(&Header { len, seq }.to_bytes());
-    tag.len()
+    bytes.len()
 }

@@ -29,7 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::net::lane::Lane;
 use crate::sql::{self, Lexing, OWN_PREFIX};
-use crate::txn::journal::Told;
+use crate::txn::journal::{Entry, Told};
 use crate::wire::command::Command;
 use crate::wire::frame::frames;
 use crate::wire::packet::column::{AUTO_INCREMENT, Definition, LONGLONG, PRI_KEY};
@@ -244,10 +244,29 @@ impl Conversation {
         executes.then(|| self.statements.insert(id)).flatten()
     }
 
-    /// An execution of the journal for another statement id, with its parameter types.
+    /// Executions of the journal are run again, or others in their place.
+    pub(super) fn note_replayed(&mut self) {
+        for (_, request) in self.journal.entries() {
+            if let (Command::STMT_EXECUTE, Ok(id)) = (Command(request[0]), statement_id(request)) {
+                self.statements.replayed(id);
+            }
+        }
+    }
+
+    /// The last request of the journal; an execution carries its types, as others may have been
+    /// bound since.
+    pub(super) fn last_request(&self) -> Option<(Entry, Vec<u8>)> {
+        let last = self.journal.len().checked_sub(1)?;
+        let (entry, request) = self.journal.get(last)?;
+        let id = statement_id(request).ok().filter(|_| request[0] == Command::STMT_EXECUTE.0);
+        let execution = id.and_then(|id| self.execution(last, request, id));
+        Some((entry, execution.unwrap_or_else(|| request.to_vec())))
+    }
+
+    /// An execution of the journal for this statement id, with its parameter types.
     fn execution(&self, index: usize, request: &[u8], statement: u32) -> Option<Vec<u8>> {
         let id = statement_id(request).ok()?;
-        let (_, params) = self.statements.insert(id)?;
+        let params = self.statements.params(id)?;
         let bound = |request| Some(Parameters::read(request, params).ok()?.types);
         // Its own, those of an execution before it, or those from before BEGIN.
         let earlier = (0..=index).rev().find_map(|at| {

@@ -14,7 +14,7 @@ use crate::txn::guard::{Execution, Unguarded};
 use crate::txn::journal::Role;
 use crate::wire::command::Command;
 use crate::wire::frame::{HEADER_LEN, Header};
-use crate::wire::packet::execute::{Execute, Parameters, long_data, statement_id};
+use crate::wire::packet::execute::{Execute, Parameters, long_data, statement_id, types_at};
 use crate::wire::packet::prepare_ok::PrepareOk;
 
 use super::key::Claim;
@@ -39,6 +39,9 @@ pub(super) struct Prepared {
     params: u16,
     /// A parameter was sent in pieces and waits for the execution.
     long_data: bool,
+    /// A replay has run executions of it again: the types that the server knows of its parameters
+    /// may be older ones than those that the client has bound last.
+    replayed: bool,
 }
 
 /// An INSERT whose ids a replay may have to give again.
@@ -58,7 +61,7 @@ pub(super) struct PreparedInsert {
 #[derive(Debug, Default)]
 pub(super) struct Statements {
     by_id: HashMap<u32, Prepared>,
-    /// The parameter types that were bound last, of statements that keep their text.
+    /// The parameter types that the client has bound last.
     types: HashMap<u32, Box<[u8]>>,
 }
 
@@ -73,6 +76,11 @@ impl Statements {
         self.types.clear();
     }
 
+    /// They may have been bound where nobody looks.
+    pub(super) fn forget_types(&mut self) {
+        self.types.clear();
+    }
+
     fn remove(&mut self, id: u32) {
         self.by_id.remove(&id);
         self.types.remove(&id);
@@ -84,20 +92,32 @@ impl Statements {
         prepared.insert.as_deref().map(|insert| (insert, prepared.params))
     }
 
-    /// The parameter types that were bound last.
+    /// How many parameters it has.
+    pub(super) fn params(&self, id: u32) -> Option<u16> {
+        self.by_id.get(&id).map(|prepared| prepared.params)
+    }
+
+    /// The parameter types that the client has bound last.
     pub(super) fn types(&self, id: u32) -> Option<&[u8]> {
         self.types.get(&id).map(|types| &**types)
     }
 
-    /// Keeps the types that travel with an execution; `None` if it isn't there as a whole.
-    fn bind(&mut self, id: u32, execution: Option<&[u8]>, params: u16) {
-        match execution.map(|payload| Parameters::read(payload, params)) {
-            Some(Ok(Parameters { types: [], .. })) => {}
-            Some(Ok(Parameters { types, .. })) if self.types(id) == Some(types) => {}
-            Some(Ok(Parameters { types, .. })) => {
+    /// A replay has run an execution of it again, or has left one out.
+    pub(super) fn replayed(&mut self, id: u32) {
+        if let Some(prepared) = self.by_id.get_mut(&id) {
+            prepared.replayed = true;
+        }
+    }
+
+    /// Keeps the types that travel with an execution, of which the beginning is here.
+    fn bind(&mut self, id: u32, execution: &[u8], params: u16) {
+        match Parameters::read(execution, params) {
+            Ok(Parameters { types: [], .. }) => {}
+            Ok(Parameters { types, .. }) if self.types(id) == Some(types) => {}
+            Ok(Parameters { types, .. }) => {
                 self.types.insert(id, types.into());
             }
-            _ => {
+            Err(_) => {
                 self.types.remove(&id);
             }
         }
@@ -142,6 +162,7 @@ impl Conversation {
             insert,
             params: 0,
             long_data: false,
+            replayed: false,
         };
         let tag = if scan.empty || !request.whole { 0 } else { self.tag_constant(request, up) };
         let request = Request { frame_len: request.frame_len + tag, ..request };
@@ -204,10 +225,12 @@ impl Conversation {
         if let Some(known) = self.statements.by_id.get_mut(&id) {
             known.long_data = false;
         }
-        if prepared.insert.is_some() {
-            let execution = request.whole.then(|| request.payload(up));
-            self.statements.bind(id, execution, prepared.params);
-        }
+        let request = if prepared.replayed {
+            self.carry_types(request, id, prepared.params, up)
+        } else {
+            request
+        };
+        self.statements.bind(id, request.payload(up), prepared.params);
         let verb = if request.whole { prepared.verb } else { Verb::Other };
         match (verb, self.txn.is_some()) {
             (Verb::Begin(_), false) => self.begin(request, up),
@@ -221,6 +244,22 @@ impl Conversation {
                 self.statement(request, role, false, what, up)
             }
         }
+    }
+
+    /// Makes an execution that relies on the types bound last carry them. (In the one frame that
+    /// has no room for them it goes out as it is.)
+    fn carry_types(&self, request: Request, id: u32, params: u16, up: &mut Lane) -> Request {
+        let read = Execute::read(request.payload(up), params);
+        let types = self.statements.types(id).filter(|_| params > 0);
+        let Some(types) = types.filter(|_| read.is_ok_and(|execute| !execute.types_bound)) else {
+            return request;
+        };
+        let at = types_at(params);
+        let more = super::inject::splice_at(up, request.frame_len, at, types);
+        if more > 0 {
+            up.pending_mut()[HEADER_LEN + at - 1] = 1;
+        }
+        Request { frame_len: request.frame_len + more, ..request }
     }
 
     fn execute_outside(&mut self, request: Request, prepared: &Prepared, up: &mut Lane) -> Step {
@@ -267,6 +306,8 @@ impl Conversation {
             return self.refuse_with(request, Own::KeyUnusable, up);
         }
         self.unguard(Unguarded::StatementUnknown, up);
+        // MariaDB's id -1 may bind those of any statement.
+        self.statements.forget_types();
         self.may_be_one_shot();
         self.schema_known = false;
         let what = if self.txn.is_some() { What::Statement } else { What::Other };

@@ -105,6 +105,7 @@ where
             }
         };
         self.close_pins(pins);
+        self.talk.note_replayed();
         match stopped {
             Some(outcome) => self.give_up(outcome).await,
             None => {
@@ -471,13 +472,8 @@ impl Conversation {
 
     /// Sends the request that met the conflict once more, as if the client had just sent it.
     fn resend(&mut self, what: What, sent: Instant, up: &mut Lane) {
-        let Some((entry, request)) =
-            self.journal.len().checked_sub(1).and_then(|last| self.journal.get(last))
-        else {
-            return;
-        };
+        let Some((entry, request)) = self.last_request() else { return };
         debug_assert!(entry.answer.is_none(), "the request that met the conflict has no answer");
-        let request = request.to_vec();
         let command = Command(request[0]);
         debug_assert!(command.reply() == Reply::Results);
         let commits = entry.role == Role::Commit && matches!(what, What::Commit);

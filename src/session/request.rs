@@ -226,6 +226,9 @@ impl Conversation {
 
     pub(super) fn other(&mut self, request: Request, up: &mut Lane) -> Step {
         self.up.login &= request.command != Command::CHANGE_USER;
+        if request.command == Command::STMT_BULK_EXECUTE {
+            self.statements.forget_types();
+        }
         let payload = request.payload(up);
         let what = match request.command {
             Command::PING | Command::STATISTICS | Command::QUIT => What::Other,

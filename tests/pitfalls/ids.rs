@@ -250,6 +250,48 @@ async fn prepared_when_texts_read_otherwise_on_tidb() {
     }
 }
 
+/// An execution without types means those that its client has bound last, not those of the part
+/// of a transaction that a replay has run again.
+#[tokio::test]
+async fn types_behind_a_replay_on_tidb() {
+    const UNSIGNED: &[u8] = &[3, 0x80];
+    const SIGNED: &[u8] = &[3, 0];
+    let backend = need!(tidb::start());
+    let n = ["CREATE TABLE n (v BIGINT)"];
+    for pinned in [true, false] {
+        let unique = ["CREATE TABLE g (id BIGINT AUTO_INCREMENT PRIMARY KEY, v BIGINT UNIQUE)"];
+        let schema = backend.schema(&[&HOT[..], &unique, &n].concat()).await;
+        let proxy = Proxy::start(&backend, policy::RETRY).await;
+        let mut raw = Raw::login(&proxy.address.to_string(), Some(&schema.name), caps::USUAL).await;
+        ask(&mut raw, &raw::query("SET tidb_constraint_check_in_place = ON")).await;
+        ask(&mut raw, &raw::query("INSERT INTO g (v) VALUES (5)")).await;
+        let table = if pinned { "g" } else { "n" };
+        let insert = prepare(&mut raw, &format!("INSERT INTO {table} (v) VALUES (?)")).await;
+        let execute = |n: i32, types: &[u8]| {
+            let mut payload = execution(insert, types);
+            payload.extend_from_slice(&n.to_le_bytes());
+            payload
+        };
+        begin(&mut raw, "hot").await;
+        // In g it is there already, so this one generates no id that is told.
+        let _ = raw.ask(&execute(5, UNSIGNED), Shape::Results).await;
+        if !pinned {
+            ask(&mut raw, &raw::query("SELECT * FROM hot")).await;
+        }
+        ask(&mut raw, &execute(-2, SIGNED)).await;
+        let committed = commit(&mut raw, &schema, "hot").await;
+        assert_eq!(committed.error(), (!pinned).then_some(9007));
+        ask(&mut raw, &execute(-1, &[])).await;
+
+        let mut conn = schema.connect().await;
+        let rows = format!("SELECT v FROM {table} WHERE v <> 5 ORDER BY v");
+        let rows: Vec<i64> = client::rows(&mut conn, &rows).await;
+        assert_eq!(rows, if pinned { vec![-2, -1] } else { vec![-1] });
+        raw.quit().await;
+        proxy.stop().await;
+    }
+}
+
 const HOT: [&str; 2] = ["CREATE TABLE hot (v INT)", "INSERT INTO hot VALUES (10)"];
 
 const G: &[&str] = &["CREATE TABLE g (id BIGINT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(9))"];

@@ -62,6 +62,12 @@ impl<'a> Parameters<'a> {
     }
 }
 
+/// Where the types of the parameters stand in an execution, behind the flag that they do.
+#[must_use]
+pub fn types_at(params: u16) -> usize {
+    HEAD_LEN + usize::from(params).div_ceil(8) + 1
+}
+
 /// An execution of another statement with the same parameters; `types` are theirs.
 ///
 /// # Errors
