@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use super::client::{Client, Failure};
 use super::report::{Progress, Report};
-use super::run::{self, Error, Load, Random, Workload};
+use super::run::{self, Error, Load, Random, Table, Workload};
 
-const ACCOUNTS: &str = "account";
-const COUNTERS: &str = "counter";
+pub(super) const ACCOUNTS: &str = "account";
+pub(super) const COUNTERS: &str = "counter";
 
 /// The largest amount moved at once. A balance may become negative; 10⁹ transactions of this size
 /// are far from the end of BIGINT.
@@ -41,20 +41,42 @@ impl Default for Bank {
 /// [`Error`] if the tables could not be made or read; failures of transactions are in the report.
 pub async fn run(load: &Load, bank: &Bank, progress: &Arc<Progress>) -> Result<Report, Error> {
     let bank = Bank { accounts: bank.accounts.max(2), ..*bank };
-    let accounts: Vec<String> =
-        (1..=bank.accounts).map(|id| format!("({id}, {})", bank.balance)).collect();
-    run::fill(load, ACCOUNTS, "id INT PRIMARY KEY, balance BIGINT NOT NULL", &accounts).await?;
-    let counters: Vec<String> = (0..load.writers).map(|id| format!("({id}, 0)")).collect();
-    run::fill(load, COUNTERS, "id INT PRIMARY KEY, n BIGINT NOT NULL", &counters).await?;
+    for table in bank.tables(load.writers) {
+        run::fill(load, &table).await?;
+    }
 
     let mut report = run::run(load, bank, progress).await;
 
     report.sum = run::sum(load, ACCOUNTS, "balance").await?;
-    report.sum_expected =
-        i64::try_from(bank.accounts).unwrap_or(i64::MAX).saturating_mul(bank.balance.into());
+    report.sum_expected = bank.sum();
     report.counter = run::sum(load, COUNTERS, "n").await?;
     report.counter_expected = report.expected_commits(report.counter);
     Ok(report)
+}
+
+impl Bank {
+    /// What is on all accounts together.
+    pub(super) fn sum(&self) -> i64 {
+        i64::try_from(self.accounts).unwrap_or(i64::MAX).saturating_mul(self.balance.into())
+    }
+
+    /// The accounts, and a counter for each writer.
+    pub(super) fn tables(&self, writers: usize) -> [Table; 2] {
+        let accounts = (1..=self.accounts).map(|id| format!("({id}, {})", self.balance));
+        let counters = (0..writers).map(|id| format!("({id}, 0)"));
+        [
+            Table {
+                name: ACCOUNTS,
+                columns: "id INT PRIMARY KEY, balance BIGINT NOT NULL",
+                rows: accounts.collect(),
+            },
+            Table {
+                name: COUNTERS,
+                columns: "id INT PRIMARY KEY, n BIGINT NOT NULL",
+                rows: counters.collect(),
+            },
+        ]
+    }
 }
 
 /// One transfer.

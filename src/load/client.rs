@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts};
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, Opts, Params, Row};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::base::clock::SharedClock;
@@ -22,6 +22,9 @@ pub(super) enum Failure {
     Other { code: u16, unknown: bool, text: String },
 }
 
+/// What the driver says, if in time.
+type Answer<T> = Result<Result<T, mysql_async::Error>, tokio::time::error::Elapsed>;
+
 /// A connection that comes back when it is lost.
 pub(super) struct Client {
     opts: Opts,
@@ -32,6 +35,8 @@ pub(super) struct Client {
     conn: Option<Conn>,
     /// How long the last COMMIT took.
     pub(super) commit_took: Duration,
+    /// Statements sent so far.
+    pub(super) statements: u64,
 }
 
 impl Client {
@@ -41,7 +46,18 @@ impl Client {
         begin: &'static str,
         give_up: Instant,
     ) -> Self {
-        Self { opts, clock, begin, give_up, conn: None, commit_took: Duration::ZERO }
+        let commit_took = Duration::ZERO;
+        Self { opts, clock, begin, give_up, conn: None, commit_took, statements: 0 }
+    }
+
+    /// Sets when an answer that has not come counts as a lost connection.
+    pub(super) fn give_up_at(&mut self, give_up: Instant) {
+        self.give_up = give_up;
+    }
+
+    /// Connects, if it isn't. Not cancel safe.
+    pub(super) async fn connect(&mut self) -> Result<(), Failure> {
+        self.connection().await.map(drop)
     }
 
     /// Not cancel safe: dropping the future leaves the connection in the middle of an answer.
@@ -54,13 +70,40 @@ impl Client {
         self.run(sql, false).await
     }
 
-    /// The first column of the first row. Not cancel safe.
-    pub(super) async fn read(&mut self, sql: &str) -> Result<i64, Failure> {
+    /// The first row, which must be there. Not cancel safe.
+    pub(super) async fn read<T>(&mut self, sql: &str) -> Result<T, Failure>
+    where
+        T: FromRow + Send + 'static,
+    {
         let give_up = self.give_up;
         let conn = self.connection().await?;
-        let answer = timeout_at(give_up, conn.query_first::<i64, _>(sql)).await;
-        match answer {
-            Ok(Ok(Some(value))) => Ok(value),
+        let answer = timeout_at(give_up, conn.query_first(sql)).await;
+        self.first(answer)
+    }
+
+    /// The same by a prepared statement, which the connection prepares once. Not cancel safe.
+    pub(super) async fn read_prepared<T>(
+        &mut self,
+        sql: &str,
+        params: impl Into<Params> + Send,
+    ) -> Result<T, Failure>
+    where
+        T: FromRow + Send + 'static,
+    {
+        let give_up = self.give_up;
+        let conn = self.connection().await?;
+        let answer = timeout_at(give_up, conn.exec_first(sql, params)).await;
+        self.first(answer)
+    }
+
+    /// All rows, which are thrown away; how many there were. Not cancel safe.
+    pub(super) async fn count(&mut self, sql: &str) -> Result<usize, Failure> {
+        let give_up = self.give_up;
+        let conn = self.connection().await?;
+        let rows = timeout_at(give_up, conn.query_fold(sql, 0, |rows, _: Row| rows + 1)).await;
+        self.statements += 1;
+        match rows {
+            Ok(Ok(rows)) => Ok(rows),
             other => Err(self.failed(other.map(|result| result.map(drop)), false)),
         }
     }
@@ -95,9 +138,18 @@ impl Client {
         let give_up = self.give_up;
         let conn = self.connection().await?;
         let answer = timeout_at(give_up, conn.query_drop(sql)).await;
+        self.statements += 1;
         match answer {
             Ok(Ok(())) => Ok(()),
             other => Err(self.failed(other, commits)),
+        }
+    }
+
+    fn first<T>(&mut self, answer: Answer<Option<T>>) -> Result<T, Failure> {
+        self.statements += 1;
+        match answer {
+            Ok(Ok(Some(row))) => Ok(row),
+            other => Err(self.failed(other.map(|result| result.map(drop)), false)),
         }
     }
 
@@ -112,11 +164,7 @@ impl Client {
         Ok(self.conn.insert(conn))
     }
 
-    fn failed(
-        &mut self,
-        answer: Result<Result<(), mysql_async::Error>, tokio::time::error::Elapsed>,
-        commits: bool,
-    ) -> Failure {
+    fn failed(&mut self, answer: Answer<()>, commits: bool) -> Failure {
         let text = match answer {
             Ok(Err(mysql_async::Error::Server(error))) => {
                 let (code, text) = (error.code, error.to_string());

@@ -8,6 +8,7 @@
 //! [`Load::client_retries`] asks for the application-side retry that txguard makes unnecessary.
 //!
 //! - [`bank`]: transfers between few accounts by relative updates, safe to run again.
+//! - [`bench`]: several ways to the same database, compared.
 //! - [`read_then_write`]: the application computes the new value itself, so running it again blindly
 //!   loses updates; here a proxy has to refuse.
 //!
@@ -58,6 +59,7 @@
 //! ```
 
 pub mod bank;
+pub mod bench;
 mod client;
 pub mod read_then_write;
 mod report;

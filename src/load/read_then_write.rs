@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::client::{Client, Failure};
 use super::report::{Progress, Report};
-use super::run::{self, Error, Load, Random, Workload};
+use super::run::{self, Error, Load, Random, Table, Workload};
 
 const VALUES: &str = "read_value";
 const HOT: &str = "hot";
@@ -45,9 +45,10 @@ impl Shape {
 /// [`Error`] if the tables could not be made or read; failures of transactions are in the report.
 pub async fn run(load: &Load, shape: Shape, progress: &Arc<Progress>) -> Result<Report, Error> {
     let columns = "id INT PRIMARY KEY, v BIGINT NOT NULL";
-    let values: Vec<String> = (1..=shape.rows()).map(|id| format!("({id}, 0)")).collect();
-    run::fill(load, VALUES, columns, &values).await?;
-    run::fill(load, HOT, columns, &["(1, 0)".to_owned()]).await?;
+    let rows = (1..=shape.rows()).map(|id| format!("({id}, 0)")).collect();
+    run::fill(load, &Table { name: VALUES, columns, rows }).await?;
+    let rows = vec!["(1, 0)".to_owned()];
+    run::fill(load, &Table { name: HOT, columns, rows }).await?;
 
     let mut report = run::run(load, shape, progress).await;
 
@@ -71,7 +72,7 @@ impl Workload for Shape {
 
     async fn transact(&self, client: &mut Client, id: &usize) -> Result<(), Failure> {
         client.begin().await?;
-        let read = client.read(&format!("SELECT v FROM {VALUES} WHERE id = {id}")).await?;
+        let read: i64 = client.read(&format!("SELECT v FROM {VALUES} WHERE id = {id}")).await?;
         let computed = read + 1;
         client.execute(&format!("UPDATE {VALUES} SET v = {computed} WHERE id = {id}")).await?;
         if let Self::Crossed { .. } = self {

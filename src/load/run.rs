@@ -17,8 +17,9 @@ use crate::base::clock::{SharedClock, SystemClock};
 /// How long after the deadline an answer is still waited for: longer than any lock wait or replay.
 const GRACE: Duration = Duration::from_secs(90);
 
-/// Rows per INSERT when tables are filled.
-const FILL_ROWS: usize = 500;
+/// Rows per INSERT when tables are filled; the widest then stay below the 64 KiB that the embedded
+/// backend takes.
+const FILL_ROWS: usize = 100;
 
 /// How transactions begin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    fn begin(self) -> &'static str {
+    pub(super) fn begin(self) -> &'static str {
         match self {
             Self::Default => "BEGIN",
             Self::Optimistic => "BEGIN OPTIMISTIC",
@@ -126,21 +127,34 @@ pub(super) trait Workload: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// Makes a table of the schema anew: `columns` is its definition, `rows` what VALUES says.
-pub(super) async fn fill(
-    load: &Load,
-    table: &str,
-    columns: &str,
-    rows: &[String],
-) -> Result<(), Error> {
-    let mut sql = vec![
-        format!("CREATE DATABASE IF NOT EXISTS {SCHEMA}"),
-        format!("DROP TABLE IF EXISTS {SCHEMA}.{table}"),
-        format!("CREATE TABLE {SCHEMA}.{table} ({columns})"),
-    ];
-    for rows in rows.chunks(FILL_ROWS) {
-        sql.push(format!("INSERT INTO {SCHEMA}.{table} VALUES {}", rows.join(", ")));
+/// A table of a workload.
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    /// Its definition.
+    pub(super) columns: &'static str,
+    /// What VALUES says.
+    pub(super) rows: Vec<String>,
+}
+
+impl Table {
+    /// The statements that make it anew in a schema.
+    pub(super) fn sql(&self, schema: &str) -> impl Iterator<Item = String> {
+        let Self { name, columns, rows } = self;
+        let make = [
+            format!("DROP TABLE IF EXISTS {schema}.{name}"),
+            format!("CREATE TABLE {schema}.{name} ({columns})"),
+        ];
+        let fill = rows
+            .chunks(FILL_ROWS)
+            .map(move |rows| format!("INSERT INTO {schema}.{name} VALUES {}", rows.join(", ")));
+        make.into_iter().chain(fill)
     }
+}
+
+/// Makes a table of the schema anew.
+pub(super) async fn fill(load: &Load, table: &Table) -> Result<(), Error> {
+    let mut sql = vec![format!("CREATE DATABASE IF NOT EXISTS {SCHEMA}")];
+    sql.extend(table.sql(SCHEMA));
     run_all(&load.opts, &sql).await.map_err(Error::Setup)
 }
 
@@ -260,7 +274,7 @@ fn take_one(left: &AtomicU64) -> bool {
 
 /// Splitmix64: short, and good enough to draw rows and amounts.
 #[derive(Debug)]
-pub(super) struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     /// A number below `bound`, which must not be 0.
@@ -302,7 +316,8 @@ mod tests {
         drop(gone);
         let opts = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(port);
         let load = Load { opts: opts.into(), ..Load::default() };
-        let error = fill(&load, "t", "id INT", &[]).await.expect_err("nobody listens");
+        let table = Table { name: "t", columns: "id INT", rows: Vec::new() };
+        let error = fill(&load, &table).await.expect_err("nobody listens");
         assert!(matches!(error, Error::Setup(_)), "{error}");
     }
 

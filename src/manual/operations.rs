@@ -183,6 +183,23 @@
 //! default) writes those that were replayed, refused, unguarded, unknown, failed, or slower than a
 //! second. No statement text, literal or secret appears in any line.
 //!
+//! # Measuring the cost
+//!
+//! `txguard bench --target direct=HOST:PORT --target txguard=HOST:PORT` compares ways to the same
+//! database; any other proxy can be a target, too. To read its numbers:
+//!
+//! - Name the same address twice first (A/A). Where the interval of their ratio doesn't hold 1, or is
+//!   wide, the machine is too busy, or rounds are too few or too short.
+//! - The ratio, not the milliseconds, carries over to another day: turns lie side by side.
+//! - A closed loop tells the throughput; what users feel at a given load is told by `--rate`, well
+//!   below that throughput. "Unfinished" operations mean that the target can't keep the rate up.
+//! - The load generator needs CPU itself. At a fixed rate it says if it was late; run it on a machine
+//!   of its own where that matters.
+//! - Through `--pid` the CPU time of a target's process is counted during its turns, to 10 ms: turns
+//!   of a second or more.
+//! - Nothing else may use a target's process meanwhile, and only one run a schema. Where a run is
+//!   killed its schema stays, and the next run replaces it.
+//!
 //! # Taking it out
 //!
 //! Point the application back at TiDB. txguard keeps no files; the only tables are those of commit

@@ -1,5 +1,7 @@
 //! The command line, one file per subcommand.
 
+#[cfg(feature = "demo")]
+pub mod bench;
 pub mod check_config;
 pub mod check_transaction;
 pub mod config_print;
@@ -39,6 +41,9 @@ enum Command {
     /// Show write conflicts disappear, without a database.
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
+    /// Compare the latency, throughput and CPU of several ways to the same database.
+    #[cfg(feature = "demo")]
+    Bench(bench::Bench),
     /// Check a configuration file and say what it switches on.
     CheckConfig {
         /// The file.
@@ -78,6 +83,8 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(),
+        #[cfg(feature = "demo")]
+        Command::Bench(bench) => bench.run(),
         Command::CheckConfig { file, json } => {
             check_config::run(&file, json, &mut stdout(), &mut stderr())
         }
