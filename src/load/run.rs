@@ -186,7 +186,11 @@ pub(super) async fn run<W: Workload>(load: &Load, workload: W, progress: &Arc<Pr
     let begun = load.clock.now();
     let mut writers = JoinSet::new();
     for number in 0..load.writers {
-        let opts = OptsBuilder::from_opts(load.opts.clone()).db_name(Some(SCHEMA)).into();
+        let opts = OptsBuilder::from_opts(load.opts.clone())
+            .db_name(Some(SCHEMA))
+            // The driver would go on through a local server's Unix socket, past the proxy.
+            .prefer_socket(false)
+            .into();
         let give_up = begun + load.deadline + GRACE;
         let writer = Writer {
             client: Client::new(opts, Arc::clone(&load.clock), load.mode.begin(), give_up),
