@@ -8,7 +8,7 @@
 //! [`Load::client_retries`] asks for the application-side retry that txguard makes unnecessary.
 //!
 //! - [`bank`]: transfers between few accounts by relative updates, safe to run again.
-//! - [`bench`]: several ways to the same database, compared.
+//! - [`mod@bench`]: several ways to the same database, compared.
 //! - [`read_then_write`]: the application computes the new value itself, so running it again blindly
 //!   loses updates; here a proxy has to refuse.
 //!
