@@ -12,8 +12,8 @@
 //! back. The table is asked by a preparation that is never executed, as that disturbs neither
 //! FOUND_ROWS() nor LAST_INSERT_ID(). What was executed prepared is prepared anew with the id in
 //! it, for all attempts of a replay. A name without a schema, also in a sub-query, means the same
-//! there as in the first run only if both were read in the same schema, and the rest of it only if the session says the
-//! same of `sql_mode` and character sets at BEGIN; else the id isn't noted.
+//! there as in the first run only if both were read in the same schema, and the rest of it only if
+//! the session says the same of `sql_mode` and character sets at BEGIN; else the id isn't noted.
 //!
 //! Where no column is found, or the statement gives it values itself, the statement is sent as it
 //! was: the answer tells whether the id is the same. But then it has set no LAST_INSERT_ID(), so a
@@ -28,16 +28,15 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::net::lane::Lane;
-use crate::sql::{self, Lexing, OWN_PREFIX};
+use crate::sql::{self, OWN_PREFIX};
 use crate::txn::journal::{Entry, Told};
 use crate::wire::command::Command;
-use crate::wire::frame::frames;
 use crate::wire::packet::column::{AUTO_INCREMENT, Definition, LONGLONG, PRI_KEY};
-use crate::wire::packet::execute::{Parameters, rebound, statement_id};
+use crate::wire::packet::execute::{Parameters, executed, rebound};
 use crate::wire::packet::prepare_ok::PrepareOk;
 use crate::wire::response::Kind;
 
-use super::prepared::PreparedInsert;
+use super::prepared::{PreparedInsert, send_close};
 use super::replay::query;
 use super::{Conversation, End, Session};
 
@@ -85,23 +84,16 @@ where
     /// Finds out how ids are given again; outside of a transaction, in the schema of BEGIN.
     pub(super) async fn pins(&mut self) -> Result<Pins, End> {
         let mut pins = Pins::default();
-        for index in 0..self.talk.journal.len() {
-            let Some(told) = self.talk.journal.id_told(index) else { continue };
-            let Some((_, request)) = self.talk.journal.get(index) else { break };
+        for told in self.talk.journal.told().to_vec() {
+            let Some((_, request)) = self.talk.journal.get(told.entry) else { break };
             let request = request.to_vec();
-            pins.refused |= !self.pin(index, told, &request, &mut pins).await?;
+            pins.refused |= !self.pin(told, &request, &mut pins).await?;
         }
         Ok(pins)
     }
 
     /// False if the request can't be run again.
-    async fn pin(
-        &mut self,
-        index: usize,
-        told: Told,
-        request: &[u8],
-        pins: &mut Pins,
-    ) -> Result<bool, End> {
+    async fn pin(&mut self, told: Told, request: &[u8], pins: &mut Pins) -> Result<bool, End> {
         let Some(text) = self.talk.insert_text(request).map(<[u8]>::to_vec) else {
             return Ok(false);
         };
@@ -117,14 +109,14 @@ where
         pins.random |= column.random;
         let text = insert.with_ids(&column.name, told.id);
         if Command(request[0]) == Command::QUERY {
-            pins.requests.push((index, [&[Command::QUERY.0], &*text].concat()));
+            pins.requests.push((told.entry, [&[Command::QUERY.0], &*text].concat()));
             return Ok(true);
         }
         let Some(id) = self.prepare_again(&text).await?.statement else { return Ok(false) };
         pins.statements.push(id);
-        let execution = self.talk.execution(index, request, id);
+        let execution = self.talk.execution(told.entry, request, id);
         let known = execution.is_some();
-        pins.requests.extend(execution.map(|execution| (index, execution)));
+        pins.requests.extend(execution.map(|execution| (told.entry, execution)));
         Ok(known)
     }
 
@@ -133,7 +125,7 @@ where
         let Preparation { statement, columns } =
             self.prepare_again(&[b"SELECT * FROM ", table].concat()).await?;
         if let Some(id) = statement {
-            self.close_again(id);
+            send_close(id, &mut self.link.up);
         }
         Ok(generating(&columns))
     }
@@ -146,16 +138,10 @@ where
         Ok(preparation)
     }
 
-    /// There is no answer to it.
-    fn close_again(&mut self, id: u32) {
-        let request = [&[Command::STMT_CLOSE.0], &id.to_le_bytes()[..]].concat();
-        self.link.up.push(&frames(0, &request));
-    }
-
     /// The replay is over.
     pub(super) fn close_pins(&mut self, pins: Option<Pins>) {
         for id in pins.unwrap_or_default().statements {
-            self.close_again(id);
+            send_close(id, &mut self.link.up);
         }
     }
 
@@ -175,18 +161,18 @@ where
 
     /// Keeps LAST_INSERT_ID() as the client knows it, before a replay writes ids.
     pub(super) async fn save_id(&mut self) -> Result<(), End> {
-        match self.talk.journal.tells_ids() {
-            true => self.set(&format!("SET @{OWN_PREFIX}id=LAST_INSERT_ID()")).await,
-            false => Ok(()),
+        match self.talk.journal.told() {
+            [] => Ok(()),
+            _ => self.set(&format!("SET @{OWN_PREFIX}id=LAST_INSERT_ID()")).await,
         }
     }
 
     /// Brings it back behind a replay that is given up.
     pub(super) async fn reinstate_id(&mut self) -> Result<(), End> {
         let id = format!("@{OWN_PREFIX}id");
-        match self.talk.journal.tells_ids() {
-            true => self.set(&format!("SET {id}=LAST_INSERT_ID({id})")).await,
-            false => Ok(()),
+        match self.talk.journal.told() {
+            [] => Ok(()),
+            _ => self.set(&format!("SET {id}=LAST_INSERT_ID({id})")).await,
         }
     }
 
@@ -202,10 +188,9 @@ where
 impl Conversation {
     /// The answer to the last request has told of a generated id: can a replay give it again?
     pub(super) fn id_told(&mut self, id: u64, up: &mut Lane) {
-        let last = self.journal.len().checked_sub(1).and_then(|last| self.journal.get(last));
         let pinned = self.is_tidb
             && i64::try_from(id).is_ok()
-            && last.is_some_and(|(_, request)| self.means_the_same(request, self.lexing));
+            && self.journal.last().is_some_and(|(_, request)| self.means_the_same(request));
         match self.guard.id_told(pinned) {
             Ok(()) => self.journal.note_id(id, self.lexing),
             Err(why) => self.unguard(why, up),
@@ -214,11 +199,12 @@ impl Conversation {
 
     /// An INSERT that is understood, into a table that its name will also mean in a replay, in the
     /// schema of BEGIN.
-    fn means_the_same(&self, request: &[u8], lexing: Lexing) -> bool {
+    fn means_the_same(&self, request: &[u8]) -> bool {
         let text = self.insert_text(request);
-        let Some(insert) = text.and_then(|text| sql::insert(text, lexing)) else { return false };
+        let insert = text.and_then(|text| sql::insert(text, self.lexing));
+        let Some(insert) = insert else { return false };
         let stays = !self.guard.restore().changes_schema();
-        let Some((prepared, _)) = self.prepared_insert(request) else {
+        let Some(prepared) = self.prepared_insert(request) else {
             // It is sent in its place; only the question for the column goes out ahead.
             return insert.is_qualified() || stays;
         };
@@ -233,21 +219,19 @@ impl Conversation {
     fn insert_text<'a>(&'a self, request: &'a [u8]) -> Option<&'a [u8]> {
         match request {
             [first, text @ ..] if *first == Command::QUERY.0 => Some(text),
-            _ => self.prepared_insert(request).map(|(insert, _)| &*insert.text),
+            _ => self.prepared_insert(request).map(|insert| &*insert.text),
         }
     }
 
-    /// What a request executes, with the number of its parameters.
-    fn prepared_insert(&self, request: &[u8]) -> Option<(&PreparedInsert, u16)> {
-        let id = statement_id(request).ok()?;
-        let executes = request[0] == Command::STMT_EXECUTE.0;
-        executes.then(|| self.statements.insert(id)).flatten()
+    /// What a request executes, if it is to be looked at.
+    fn prepared_insert(&self, request: &[u8]) -> Option<&PreparedInsert> {
+        self.statements.insert(executed(request)?)
     }
 
     /// Executions of the journal are run again, or others in their place.
     pub(super) fn note_replayed(&mut self) {
         for (_, request) in self.journal.entries() {
-            if let (Command::STMT_EXECUTE, Ok(id)) = (Command(request[0]), statement_id(request)) {
+            if let Some(id) = executed(request) {
                 self.statements.replayed(id);
             }
         }
@@ -256,22 +240,21 @@ impl Conversation {
     /// The last request of the journal; an execution carries its types, as others may have been
     /// bound since.
     pub(super) fn last_request(&self) -> Option<(Entry, Vec<u8>)> {
-        let last = self.journal.len().checked_sub(1)?;
-        let (entry, request) = self.journal.get(last)?;
-        let id = statement_id(request).ok().filter(|_| request[0] == Command::STMT_EXECUTE.0);
-        let execution = id.and_then(|id| self.execution(last, request, id));
+        let (entry, request) = self.journal.last()?;
+        let execution =
+            executed(request).and_then(|id| self.execution(self.journal.len() - 1, request, id));
         Some((entry, execution.unwrap_or_else(|| request.to_vec())))
     }
 
     /// An execution of the journal for this statement id, with its parameter types.
     fn execution(&self, index: usize, request: &[u8], statement: u32) -> Option<Vec<u8>> {
-        let id = statement_id(request).ok()?;
+        let id = executed(request)?;
         let params = self.statements.params(id)?;
         let bound = |request| Some(Parameters::read(request, params).ok()?.types);
         // Its own, those of an execution before it, or those from before BEGIN.
         let earlier = (0..=index).rev().find_map(|at| {
             let (_, request) = self.journal.get(at)?;
-            let same = request[0] == Command::STMT_EXECUTE.0 && statement_id(request) == Ok(id);
+            let same = executed(request) == Some(id);
             same.then(|| bound(request)).flatten().filter(|types| !types.is_empty())
         });
         let types = earlier.or_else(|| self.statements.types(id)).unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::txn::effect::may_commit;
 use crate::txn::guard::{Execution, Unguarded};
 use crate::txn::journal::Role;
 use crate::wire::command::Command;
-use crate::wire::frame::{HEADER_LEN, Header};
+use crate::wire::frame::{HEADER_LEN, frames};
 use crate::wire::packet::execute::{Execute, Parameters, long_data, statement_id, types_at};
 use crate::wire::packet::prepare_ok::PrepareOk;
 
@@ -86,10 +86,9 @@ impl Statements {
         self.types.remove(&id);
     }
 
-    /// An INSERT whose ids a replay may have to give again, and its number of parameters.
-    pub(super) fn insert(&self, id: u32) -> Option<(&PreparedInsert, u16)> {
-        let prepared = self.by_id.get(&id)?;
-        prepared.insert.as_deref().map(|insert| (insert, prepared.params))
+    /// An INSERT whose ids a replay may have to give again.
+    pub(super) fn insert(&self, id: u32) -> Option<&PreparedInsert> {
+        self.by_id.get(&id)?.insert.as_deref()
     }
 
     /// How many parameters it has.
@@ -423,11 +422,7 @@ impl Conversation {
     /// Sends the closes that were kept back.
     pub(super) fn flush_closes(&mut self, up: &mut Lane) {
         for id in std::mem::take(&mut self.closes) {
-            let mut frame = [0; HEADER_LEN + 5];
-            frame[..HEADER_LEN].copy_from_slice(&Header { len: 5, seq: 0 }.to_bytes());
-            frame[HEADER_LEN] = Command::STMT_CLOSE.0;
-            frame[HEADER_LEN + 1..].copy_from_slice(&id.to_le_bytes());
-            up.push(&frame);
+            send_close(id, up);
             self.statements.remove(id);
         }
     }
@@ -463,4 +458,9 @@ impl Conversation {
         self.send(request, What::Other, 0, up);
         Step::Next
     }
+}
+
+/// Closes a statement of the backend; there is no answer to it.
+pub(super) fn send_close(id: u32, up: &mut Lane) {
+    up.push(&frames(0, &[&[Command::STMT_CLOSE.0], &id.to_le_bytes()[..]].concat()));
 }

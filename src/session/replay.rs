@@ -338,8 +338,8 @@ where
         .await
     }
 
-    /// One side is gone in the middle of a replay, or was killed. Nothing has been committed, and a client that
-    /// is still there gets to know that.
+    /// One side is gone in the middle of a replay, or was killed. Nothing has been committed, and a
+    /// client that is still there gets to know that.
     fn cut_off(&mut self, end: End) -> End {
         let outcome = match end {
             End::ClientGone | End::Killed => ReplayOutcome::ClientGone,

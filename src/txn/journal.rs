@@ -44,7 +44,8 @@ pub struct Entry {
 /// The id that an INSERT has told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
-    entry: usize,
+    /// The index of its entry.
+    pub entry: usize,
     /// The first one that it generated.
     pub id: u64,
     /// How its text reads.
@@ -159,16 +160,10 @@ impl Journal {
         }
     }
 
-    /// The id that the entry at `index` has told.
+    /// The ids that entries have told, oldest first.
     #[must_use]
-    pub fn id_told(&self, index: usize) -> Option<Told> {
-        self.told.iter().copied().find(|told| told.entry == index)
-    }
-
-    /// An entry has told of a generated id.
-    #[must_use]
-    pub const fn tells_ids(&self) -> bool {
-        !self.told.is_empty()
+    pub fn told(&self) -> &[Told] {
+        &self.told
     }
 
     /// All entries with their requests, oldest first.
@@ -182,11 +177,17 @@ impl Journal {
         self.entries.get(index).map(|entry| (*entry, &self.bytes[entry.start..entry.end]))
     }
 
+    /// The last entry with its request.
+    #[must_use]
+    pub fn last(&self) -> Option<(Entry, &[u8])> {
+        self.get(self.len().checked_sub(1)?)
+    }
+
     /// A copy of the last request and its answer, if it has one.
     #[must_use]
     pub fn last_answered(&self) -> Option<(Vec<u8>, Answer)> {
-        let entry = self.entries.last()?;
-        Some((self.bytes[entry.start..entry.end].to_vec(), entry.answer?))
+        let (entry, request) = self.last()?;
+        Some((request.to_vec(), entry.answer?))
     }
 
     /// A request of it writes, or may.

@@ -9,6 +9,7 @@ mod label;
 use std::fmt;
 use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
@@ -151,18 +152,16 @@ impl Metrics {
             "Connections since the start, by side.",
             &["side"],
         );
-        let log_dropped = IntCounter::new(
+        let log_dropped = counter(
+            &registry,
             "txguard_log_dropped_total",
             "Log lines dropped because the writer could not keep up.",
-        )
-        .expect(RIGHT);
-        register(&registry, &log_dropped);
-        let backend_connect_errors = IntCounter::new(
+        );
+        let backend_connect_errors = counter(
+            &registry,
             "txguard_backend_connect_errors_total",
             "Attempts to connect to a backend address that failed.",
-        )
-        .expect(RIGHT);
-        register(&registry, &backend_connect_errors);
+        );
         let backend_connections = gauges(
             &registry,
             "txguard_backend_connections",
@@ -175,12 +174,11 @@ impl Metrics {
             "1 while a backend address is known to be up.",
             &["backend"],
         );
-        let journal_bytes = IntGauge::new(
+        let journal_bytes = gauge(
+            &registry,
             "txguard_journal_bytes",
             "Bytes of requests held for replay by all transactions together.",
-        )
-        .expect(RIGHT);
-        register(&registry, &journal_bytes);
+        );
         let replays_waiting = gauge(
             &registry,
             "txguard_replays_waiting",
@@ -196,70 +194,67 @@ impl Metrics {
             "txguard_retry_tokens",
             "Replays in vain that the process still allows; a commit gives one more.",
         );
-        let config_generation = IntGauge::new(
+        let config_generation = gauge(
+            &registry,
             "txguard_config_generation",
             "Counts the configurations that were in force, from 1.",
-        )
-        .expect(RIGHT);
+        );
         config_generation.set(1);
-        register(&registry, &config_generation);
-        let config_rejected = IntGauge::new(
+        let config_rejected = gauge(
+            &registry,
             "txguard_config_rejected",
             "1 while the file on disk has mistakes and an older configuration is in force.",
-        )
-        .expect(RIGHT);
-        register(&registry, &config_rejected);
+        );
         let resolved = counters(
             &registry,
             "txguard_receipts_resolved_total",
             "Answers of the resolver of unanswered COMMITs, by what it said.",
             &["fate"],
         );
-        let receipts_pending = IntGauge::new(
+        let receipts_pending = gauge(
+            &registry,
             "txguard_receipts_pending",
             "Transactions whose fate is being found out in the background.",
-        )
-        .expect(RIGHT);
-        register(&registry, &receipts_pending);
-        let receipts_purged = IntCounter::new(
+        );
+        let receipts_purged = counter(
+            &registry,
             "txguard_receipts_purged_total",
             "Receipts and idempotency keys removed because they were older than the retention.",
-        )
-        .expect(RIGHT);
-        register(&registry, &receipts_purged);
-        let receipts_oldest = Gauge::new(
-            "txguard_receipts_oldest_seconds",
-            "Age of the oldest receipt, from its transaction's BEGIN; 0 without any.",
-        )
-        .expect(RIGHT);
-        register(&registry, &receipts_oldest);
-        let receipts_ready = IntGauge::new(
+        );
+        let receipts_oldest = kept(
+            &registry,
+            Gauge::new(
+                "txguard_receipts_oldest_seconds",
+                "Age of the oldest receipt, from its transaction's BEGIN; 0 without any.",
+            ),
+        );
+        let receipts_ready = gauge(
+            &registry,
             "txguard_receipts_ready",
             "1 while the tables of receipts are there and right.",
-        )
-        .expect(RIGHT);
-        register(&registry, &receipts_ready);
-        let tso_unavailable_seconds = Gauge::new(
-            "txguard_tso_unavailable_seconds",
-            "How long PD has not answered; 0 while it does, or if it isn't asked.",
-        )
-        .expect(RIGHT);
-        register(&registry, &tso_unavailable_seconds);
-        let drift = GaugeVec::new(
-            Opts::new(
-                "txguard_tso_drift_seconds",
-                "How far PD's time is surely ahead of another clock; behind, if negative.",
+        );
+        let tso_unavailable_seconds = kept(
+            &registry,
+            Gauge::new(
+                "txguard_tso_unavailable_seconds",
+                "How long PD has not answered; 0 while it does, or if it isn't asked.",
             ),
-            &["against"],
-        )
-        .expect(RIGHT);
-        register(&registry, &drift);
-        let foreign = IntGauge::new(
+        );
+        let drift = kept(
+            &registry,
+            GaugeVec::new(
+                Opts::new(
+                    "txguard_tso_drift_seconds",
+                    "How far PD's time is surely ahead of another clock; behind, if negative.",
+                ),
+                &["against"],
+            ),
+        );
+        let foreign = gauge(
+            &registry,
             "txguard_tso_foreign_backends",
             "Backends whose timestamps are surely another PD's; hints are withheld then.",
-        )
-        .expect(RIGHT);
-        register(&registry, &foreign);
+        );
         let build = gauges(
             &registry,
             "txguard_build_info",
@@ -528,38 +523,36 @@ impl Metrics {
 
 const RIGHT: &str = "name and labels are constants and right, see the golden test";
 
-fn register(registry: &Registry, collector: &(impl prometheus::core::Collector + Clone + 'static)) {
-    add(registry, collector.clone());
-}
-
-fn add(registry: &Registry, collector: impl prometheus::core::Collector + 'static) {
+fn add(registry: &Registry, collector: impl Collector + 'static) {
     registry.register(Box::new(collector)).expect(RIGHT);
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    let counters = IntCounterVec::new(Opts::new(name, help), labels).expect(RIGHT);
-    register(registry, &counters);
-    counters
+/// Registers what was made, and keeps a handle.
+fn kept<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    let collector = made.expect(RIGHT);
+    add(registry, collector.clone());
+    collector
 }
 
-fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect(RIGHT);
-    register(registry, &gauges);
-    gauges
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    kept(registry, IntCounter::new(name, help))
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    kept(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
-    let gauge = IntGauge::new(name, help).expect(RIGHT);
-    register(registry, &gauge);
-    gauge
+    kept(registry, IntGauge::new(name, help))
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    kept(registry, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
 fn latency(registry: &Registry, name: &str, help: &str) -> Histogram {
     let buckets = LATENCY_BUCKETS.to_vec();
-    let histogram =
-        Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).expect(RIGHT);
-    register(registry, &histogram);
-    histogram
+    kept(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `COM_STMT_EXECUTE` and its relatives, as far as txguard looks into them.
 
 use crate::wire::Malformed;
+use crate::wire::command::Command;
 use crate::wire::lenenc::Reader;
 
 /// The head of a COM_STMT_EXECUTE.
@@ -120,6 +121,13 @@ pub fn statement_id(payload: &[u8]) -> Result<u32, Malformed> {
     reader.u32()
 }
 
+/// The statement that this request executes; `None` if it is no COM_STMT_EXECUTE.
+#[must_use]
+pub fn executed(payload: &[u8]) -> Option<u32> {
+    let executes = payload.first() == Some(&Command::STMT_EXECUTE.0);
+    statement_id(payload).ok().filter(|_| executes)
+}
+
 /// The statement id and the parameter's number of a COM_STMT_SEND_LONG_DATA.
 pub fn long_data(payload: &[u8]) -> Result<(u32, u16), Malformed> {
     let mut reader = Reader::new(payload);
@@ -139,6 +147,15 @@ mod tests {
         let execute = Execute::read(&payload, 9).expect("two bytes of bitmap");
         assert_eq!(execute, Execute { statement: 5, flags: 0, types_bound: true });
         assert!(Execute::read(&payload, 17).is_err());
+    }
+
+    #[test]
+    fn only_an_execution_executes() {
+        assert_eq!(executed(&[0x17, 5, 0, 0, 0, 0]), Some(5));
+        assert_eq!(
+            (executed(&[0x19, 5, 0, 0, 0]), executed(&[0x17, 5]), executed(&[])),
+            (None, None, None)
+        );
     }
 
     #[test]
