@@ -9,6 +9,7 @@ mod background;
 mod commit;
 mod cut;
 mod key;
+mod link;
 mod resolver;
 mod table;
 mod transparent;
